@@ -1,0 +1,1 @@
+"""HTTP: what clients see. Shapes, problems, headers, authentication, documentation, routes."""

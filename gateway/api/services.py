@@ -1,0 +1,28 @@
+"""What the API's handlers work with: everything behind them, made by the runtime."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gateway.api.auth import Authenticator
+from gateway.core.clock import Clock
+from gateway.core.config import Config
+from gateway.sale.catalogue import Catalogue, Place
+from gateway.sale.reservations import Reservations
+from gateway.sale.stock_reads import StockReads
+
+
+class Services(msgspec.Struct, frozen=True):
+    """The gateway's inside.
+
+    not_ready: why the gateway should get no traffic now, part by part; empty when it may.
+    """
+
+    config: Config
+    clock: Clock
+    auth: Authenticator
+    reservations: Reservations
+    stock: StockReads
+    catalogue: Catalogue
+    places: Sequence[Place]
+    not_ready: Callable[[], dict[str, str]]

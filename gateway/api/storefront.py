@@ -1,0 +1,176 @@
+"""The storefront's calls: reservations and stock reads."""
+
+import asyncio
+from collections.abc import Iterable
+
+from gateway.api import decoders
+from gateway.api import headers as h
+from gateway.api.endpoint import Call, Reply, error_code, json_reply
+from gateway.api.problems import BadRequest, FieldError, as_dict
+from gateway.api.query import decode_query
+from gateway.api.schemas import (
+    BatchOut,
+    BatchResultOut,
+    ReservationIn,
+    StockListOut,
+    StockQuery,
+    is_sku,
+)
+from gateway.api.views import problem_params, reservation_out, stock_out
+from gateway.core.model import State
+from gateway.sale.outcomes import Answer, Granted, Refused
+from gateway.sale.reservations import hold_request
+from gateway.store.commands import HoldRequest
+
+REPLAYED = (b"idempotent-replayed", b"true")
+WINDOW_CACHE = (b"cache-control", b"public, max-age=1, stale-while-revalidate=2")
+WAIT_MAX_S = 30.0
+"""The longest wait for the ledger that a client may ask for."""
+
+
+async def create(call: Call) -> Reply:
+    """POST /v1/reservations"""
+    key = h.idempotency_key(call.headers.get(b"idempotency-key"))
+    wanted = await call.read(decoders.RESERVATION)
+    _check_ttl(call, [("/ttl_s", wanted)])
+    answer = await call.services.reservations.reserve(_hold_request(call, key, wanted))
+    if isinstance(answer, Refused):
+        return refusal(call, answer)
+    out = reservation_out(answer)
+    location = (b"location", b"/v1/reservations/" + out.id.encode())
+    if answer.replayed:
+        return json_reply(201, out, location, REPLAYED)
+    return json_reply(201, out, location)
+
+
+async def create_batch(call: Call) -> Reply:
+    """POST /v1/reservations/batch"""
+    batch = (await call.read(decoders.BATCH)).reservations
+    _check_ttl(call, ((f"/reservations/{i}/ttl_s", entry) for i, entry in enumerate(batch)))
+    reserve = call.services.reservations.reserve
+    answers = await asyncio.gather(
+        *[reserve(_hold_request(call, entry.key, entry)) for entry in batch],
+        return_exceptions=True,
+    )
+    return json_reply(200, BatchOut([_batch_result(call, answer) for answer in answers]))
+
+
+async def show(call: Call) -> Reply:
+    """GET /v1/reservations/{id}"""
+    return _step_reply(call, await call.services.reservations.show(call.parameter("id")))
+
+
+async def pay(call: Call) -> Reply:
+    """POST /v1/reservations/{id}/payment"""
+    decoders.decode_empty(await call.body())
+    return _step_reply(call, await call.services.reservations.pay(call.parameter("id")))
+
+
+async def release(call: Call) -> Reply:
+    """POST /v1/reservations/{id}/release"""
+    decoders.decode_empty(await call.body())
+    return _step_reply(call, await call.services.reservations.release(call.parameter("id")))
+
+
+async def extend(call: Call) -> Reply:
+    """POST /v1/reservations/{id}/extend"""
+    wanted = await call.read(decoders.EXTEND)
+    return _step_reply(
+        call, await call.services.reservations.extend(call.parameter("id"), wanted.ttl_s)
+    )
+
+
+async def confirm(call: Call) -> Reply:
+    """POST /v1/reservations/{id}/confirm"""
+    preferred = h.prefer(call.headers.get(b"prefer"))
+    payment = await call.read(decoders.CONFIRM)
+    patience_s = preferred.patience_s(call.services.config.confirm.wait_s, most_s=WAIT_MAX_S)
+    answer = await call.services.reservations.confirm(
+        call.parameter("id"), payment.payment_ref, patience_s
+    )
+    if isinstance(answer, Refused):
+        return refusal(call, answer)
+    out = reservation_out(answer)
+    applied = preferred.applied(most_s=WAIT_MAX_S).encode()
+    more = [(b"preference-applied", applied)] if applied else []
+    if answer.reservation.state is State.SETTLED:
+        return json_reply(200, out, *more)
+    more += [(b"location", b"/v1/reservations/" + out.id.encode()), (b"retry-after", b"1")]
+    return json_reply(202, out, *more)
+
+
+async def stock_one(call: Call) -> Reply:
+    """GET /v1/stock/{sku}"""
+    sku = call.parameter("sku")
+    shown = await call.services.stock.get(sku) if is_sku(sku) else None
+    if shown is None:
+        return call.problem("unknown-sku", {"sku": sku})
+    out = stock_out(shown, call.services.config.hold.ttl_s * 1000)
+    etag = f'W/"{out.version}-{out.status}-{out.expected_occupancy_30m}"'.encode()
+    if h.etag_matches(call.headers.get(b"if-none-match"), etag):
+        return Reply(304, [(b"etag", etag), WINDOW_CACHE], b"")
+    return json_reply(200, out, (b"etag", etag), WINDOW_CACHE, store=True)
+
+
+async def stock_many(call: Call) -> Reply:
+    """GET /v1/stock?sku=a&sku=b"""
+    skus = list(dict.fromkeys(decode_query(call.query(), StockQuery).sku))
+    shown = [await call.services.stock.get(sku) for sku in skus]
+    ttl_ms = call.services.config.hold.ttl_s * 1000
+    out = StockListOut(
+        items=[stock_out(one, ttl_ms) for one in shown if one is not None],
+        unknown=[sku for sku, one in zip(skus, shown, strict=True) if one is None],
+    )
+    return json_reply(200, out, WINDOW_CACHE, store=True)
+
+
+def refusal(call: Call, refused: Refused) -> Reply:
+    """A refusal as its problem."""
+    return call.problem(refused.code, problem_params(refused), refused.retry_after_s)
+
+
+def _hold_request(call: Call, key: str, wanted: ReservationIn) -> HoldRequest:
+    return hold_request(
+        call.caller.name, key, wanted.buyer, wanted.lines, wanted.ttl_s, wanted.channel
+    )
+
+
+def _check_ttl(call: Call, wanted: Iterable[tuple[str, ReservationIn]]) -> None:
+    most_s = call.services.config.hold.ttl_max_s
+    errors = [
+        FieldError(pointer, "range", {"low": 1, "high": most_s})
+        for pointer, entry in wanted
+        if entry.ttl_s > most_s
+    ]
+    if errors:
+        raise BadRequest("invalid-request", errors)
+
+
+def _step_reply(call: Call, answer: Answer) -> Reply:
+    if isinstance(answer, Refused):
+        return refusal(call, answer)
+    return json_reply(200, reservation_out(answer))
+
+
+def _batch_result(call: Call, answer: Answer | BaseException) -> BatchResultOut:
+    if isinstance(answer, Granted):
+        out = reservation_out(answer)
+        if answer.replayed:
+            return BatchResultOut(201, reservation=out, replayed=True)
+        return BatchResultOut(201, reservation=out)
+    if isinstance(answer, Refused):
+        code, params, wait_s = answer.code, problem_params(answer), answer.retry_after_s
+    else:
+        known = error_code(answer) if isinstance(answer, Exception) else None
+        if known is None:
+            raise answer
+        code, wait_s = known
+        params = {"sku": ""} if code == "stock-inconsistent" else {}
+    problem = as_dict(
+        code,
+        lang=call.lang,
+        params=params,
+        retry_after_s=wait_s,
+        jitter=call.services.clock.jitter(),
+    )
+    return BatchResultOut(problem["status"], problem=problem)

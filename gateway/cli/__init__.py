@@ -1,0 +1,1 @@
+"""The `stockgate` command: one file a command."""

@@ -1,0 +1,66 @@
+"""`stockgate serve`: the gateway itself."""
+
+import logging
+import sys
+
+import click
+
+from gateway.cli.common import config_option, load, run
+from gateway.core.clock import SystemClock
+from gateway.runtime import server
+from gateway.runtime.server import Serving
+
+EXIT_INTERRUPTED = 130
+
+TRY = """\
+Try it (paste into another terminal):
+
+  curl -s {url}/v1/stock/{sku}
+
+  curl -s {url}/v1/reservations -H 'Content-Type: application/json' \\
+    -H "Idempotency-Key: order-$RANDOM" \\
+    -d '{{"buyer":"ada","lines":[{{"sku":"{sku}","quantity":1}}]}}' | tee /tmp/reservation.json
+
+  ID=$(grep -o '"id":"[^"]*' /tmp/reservation.json | cut -d'"' -f4)
+  curl -s {url}/v1/reservations/$ID/confirm -H 'Content-Type: application/json' \\
+    -d '{{"payment_ref":"pay-1"}}'
+
+  {verify}
+"""
+
+
+@click.command()
+@config_option
+def serve(config_path: str | None) -> None:
+    """Serve the HTTP API, and settle, reap and refresh beside it. Ctrl-C drains and stops."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    config = load(config_path)
+    try:
+        code = run(server.serve(config, SystemClock(), lambda it: _announce(it, config_path)))
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    click.echo("Stopped. Everything answered is kept." if code == 0 else "Stopped.")
+    sys.exit(code)
+
+
+def _announce(serving: Serving, config_path: str | None) -> None:
+    config = serving.config
+    durable = config.store != "memory://"
+    lines = [
+        "",
+        f"Stockgate listens on {serving.url}   (docs: {serving.url}/docs)",
+        f"  store   {serving.store_url}",
+        f"  ledger  {config.ledger_url}",
+        f"  data    {config.data_dir}" if durable else "  data    nothing is kept on disk",
+    ]
+    lines += [f"  note    {notice}" for notice in serving.notices]
+    click.echo("\n".join(lines))
+    if serving.imported:
+        click.echo(f"  demo    {serving.imported} SKUs imported from {config.demo.catalogue}")
+    if serving.sample_sku:
+        option = f" --config {config_path}" if config_path else ""
+        verify = f"stockgate verify{option}" if durable else f"curl -s {serving.url}/v1/admin/skus"
+        click.echo("\n" + TRY.format(url=serving.url, sku=serving.sample_sku, verify=verify))
+    click.echo("Ctrl-C drains and stops.")

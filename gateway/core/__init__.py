@@ -1,0 +1,1 @@
+"""The words of the domain: model, reply codes, transitions, config, clock, metrics."""

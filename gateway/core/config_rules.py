@@ -1,0 +1,120 @@
+"""The rules between settings, which types and ranges cannot say."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.core.config_schema import Config
+from gateway.core.fields import found
+
+SQLITE = "sqlite+aiosqlite://"
+
+Broken = tuple[list[str], str]
+
+
+def broken_rules(config: Config) -> Iterator[Broken]:
+    """Every rule that `config` breaks, as (the keys it is about, the complaint)."""
+    yield from _store_rules(config)
+    yield from _ledger_rules(config)
+    yield from _order_rules(config)
+    if config.shards != 1:
+        yield (
+            ["shards"],
+            f"found {config.shards}; allowed: 1 (carts across shards are not built yet)",
+        )
+    if not config.keys and not is_loopback(config.server.host):
+        yield (
+            ["server.host"],
+            (
+                f"found {found(config.server.host)} while no [[keys]] are configured; "
+                "allowed: a loopback address such as 127.0.0.1, until a key guards the API"
+            ),
+        )
+    catalogue = config.demo.catalogue
+    if catalogue and not Path(catalogue).is_file():
+        yield ["demo.catalogue"], f"there is no file at {catalogue}"
+
+
+def _store_rules(config: Config) -> Iterator[Broken]:
+    allowed = '"embedded://", "memory://", "redis://host:port/0" or "unix:///socket"'
+    if config.store in ("embedded://", "memory://"):
+        return
+    if not _is_redis_url(config.store):
+        yield ["store"], f"found {found(config.store)}; allowed: {allowed}"
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return not parts.netloc.rpartition("@")[2] and len(parts.path) > 1
+    database = parts.path.strip("/")
+    named = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and port != 0
+    return named and re.fullmatch(r"[0-9]{0,4}", database) is not None
+
+
+def _ledger_rules(config: Config) -> Iterator[Broken]:
+    ledger = config.ledger
+    if ledger and not ledger.startswith(SQLITE):
+        allowed = f'"" or "{SQLITE}/path/of/a/file" (this version keeps its ledger in SQLite)'
+        yield ["ledger"], f"found {found(ledger)}; allowed: {allowed}"
+        return
+    kept = config.ledger_url not in (SQLITE, f"{SQLITE}/", f"{SQLITE}/:memory:")
+    if kept and config.store == "memory://":
+        yield (
+            ["ledger", "store"],
+            (
+                'a ledger in a file would outlive the stock of store = "memory://"; '
+                'allowed: ledger = "" with it, or another store'
+            ),
+        )
+    if not kept and config.store != "memory://":
+        yield (
+            ["ledger", "store"],
+            (
+                "a ledger in memory would forget sales that the store remembers; "
+                'allowed: a file, or ledger = ""'
+            ),
+        )
+
+
+def _order_rules(config: Config) -> Iterator[Broken]:
+    hold, batch = config.hold, config.batch
+    pairs = (
+        ("hold.ttl_s", hold.ttl_s, "hold.ttl_max_s", hold.ttl_max_s),
+        ("hold.ttl_max_s", hold.ttl_max_s, "hold.extend_total_max_s", hold.extend_total_max_s),
+        ("batch.size_max", batch.size_max, "batch.lines_max", batch.lines_max),
+        ("batch.size_max", batch.size_max, "batch.queue_max", batch.queue_max),
+    )
+    for low_key, low, high_key, high in pairs:
+        if low > high:
+            yield [low_key, high_key], f"found {low}; allowed: at most {high_key}, which is {high}"
+    if config.settler.idle_claim_s * 1000 <= config.redis.call_timeout_ms:
+        yield (
+            ["settler.idle_claim_s", "redis.call_timeout_ms"],
+            (
+                f"found {config.settler.idle_claim_s} s; allowed: more than redis.call_timeout_ms "
+                f"({config.redis.call_timeout_ms} ms), or work in progress would be taken over"
+            ),
+        )
+    if config.retention.ended_s < hold.payment_window_s:
+        yield (
+            ["retention.ended_s", "hold.payment_window_s"],
+            (
+                f"found {config.retention.ended_s}; allowed: at least hold.payment_window_s "
+                f"({hold.payment_window_s}), or late payments would find nothing"
+            ),
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,67 @@
+"""Reservation ids: sortable by time, and derived from the Idempotency-Key.
+
+An id is 26 characters of Crockford base32, shaped like a ULID:
+10 for the creation time (48 bits of ms), 2 for the shard, 14 for a 70-bit hash of the caller and
+its key. The last 14 are the *field* under which the shard keeps the reservation, so that asking
+"was this key seen before?" and "where is this reservation?" are one look-up.
+"""
+
+import re
+from binascii import b2a_base64
+from hashlib import blake2b
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
+_VALUES = {c: i for i, c in enumerate(ALPHABET)}
+_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
+
+FIELD_LENGTH = 14
+
+
+def key_field(caller: str, key: str) -> str:
+    """The field of a caller's Idempotency-Key: 14 characters, 70 bits."""
+    digest = blake2b(f"{caller}\0{key}".encode(), digest_size=9).digest()
+    n = int.from_bytes(digest, "big")
+    pairs = _PAIRS
+    return (
+        pairs[n >> 60 & 1023]
+        + pairs[n >> 50 & 1023]
+        + pairs[n >> 40 & 1023]
+        + pairs[n >> 30 & 1023]
+        + pairs[n >> 20 & 1023]
+        + pairs[n >> 10 & 1023]
+        + pairs[n & 1023]
+    )
+
+
+def fingerprint(key: str, body: bytes) -> str:
+    """Eight characters (48 bits) that tell whether a key came back with another body."""
+    return b2a_base64(blake2b(body, key=key.encode()[:64], digest_size=6).digest())[:8].decode()
+
+
+def time_prefix(created_ms: int) -> str:
+    """The first ten characters of an id, from its creation time."""
+    pairs = _PAIRS
+    return (
+        pairs[created_ms >> 40 & 1023]
+        + pairs[created_ms >> 30 & 1023]
+        + pairs[created_ms >> 20 & 1023]
+        + pairs[created_ms >> 10 & 1023]
+        + pairs[created_ms & 1023]
+    )
+
+
+def make_id(created_ms: int, shard: int, field: str) -> str:
+    """The id of the reservation created at `created_ms` on `shard` under `field`."""
+    return time_prefix(created_ms) + _PAIRS[shard] + field
+
+
+def split_id(reservation_id: str) -> tuple[int, int, str] | None:
+    """(created_ms, shard, field) of an id, or None when it is not one of ours."""
+    if not _ID.fullmatch(reservation_id):
+        return None
+    created_ms = 0
+    for c in reservation_id[:10]:
+        created_ms = created_ms << 5 | _VALUES[c]
+    shard = _VALUES[reservation_id[10]] << 5 | _VALUES[reservation_id[11]]
+    return created_ms, shard, reservation_id[12:]

@@ -1,0 +1,87 @@
+"""Every metric of the gateway, in Prometheus's base units. No label is a SKU or a buyer."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+BATCH_SIZE = Histogram(
+    "stockgate_batch_size",
+    "Requests sent to Redis in one script call.",
+    ["command"],
+    buckets=_SIZES,
+    registry=REGISTRY,
+)
+BATCH_WAIT = Histogram(
+    "stockgate_batch_wait_seconds",
+    "How long the oldest request of a batch waited before it was sent.",
+    ["command"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+BATCH_CALL = Histogram(
+    "stockgate_batch_call_seconds",
+    "How long one script call took, as the gateway saw it.",
+    ["command"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+BATCH_QUEUE = Gauge(
+    "stockgate_batch_queue_length",
+    "Requests waiting for the next batch.",
+    ["command"],
+    registry=REGISTRY,
+)
+SHED = Counter(
+    "stockgate_shed_total",
+    "Requests refused before they were sent: queue full, or waited past their deadline.",
+    ["command", "reason"],
+    registry=REGISTRY,
+)
+REQUESTS = Counter(
+    "stockgate_http_responses_total",
+    "HTTP answers by operation and status.",
+    ["operation", "status"],
+    registry=REGISTRY,
+)
+OUTCOMES = Counter(
+    "stockgate_outcomes_total",
+    "What commands answered, by command and reply code.",
+    ["command", "code"],
+    registry=REGISTRY,
+)
+INVARIANT_BREACHES = Counter(
+    "stockgate_invariant_breaches_total",
+    "Changes refused because a SKU's counters did not add up. Alarm on any.",
+    registry=REGISTRY,
+)
+SETTLED = Counter(
+    "stockgate_settled_total",
+    "Deductions mirrored back from the ledger, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+SETTLE_SECONDS = Histogram(
+    "stockgate_settle_batch_seconds",
+    "From reading a batch off the outbox to its acknowledgement.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+SETTLER_FAILURES = Counter(
+    "stockgate_settler_failures_total",
+    "Settler rounds that failed and will be retried.",
+    registry=REGISTRY,
+)
+REAPED = Counter("stockgate_reaped_total", "Holds expired by the reaper.", registry=REGISTRY)
+REAPER_FAILURES = Counter(
+    "stockgate_reaper_failures_total",
+    "Reaper rounds that failed and will be retried.",
+    registry=REGISTRY,
+)
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus's text format."""
+    return generate_latest(REGISTRY)

@@ -1,0 +1,61 @@
+"""Which move is legal from which state; the same table as lua/includes/transitions.lua."""
+
+from enum import Enum
+
+from gateway.core.codes import Reply
+from gateway.core.model import State
+
+
+class Event(str, Enum):
+    """What can happen to a reservation."""
+
+    PAY = "pay"
+    CONFIRM = "confirm"
+    RELEASE = "release"
+    EXTEND = "extend"
+    EXPIRE = "expire"
+    SETTLE = "settle"
+    REJECT = "reject"
+
+
+LETTERS: dict[State, str] = {
+    State.HELD: "h",
+    State.PAYING: "p",
+    State.CONFIRMED: "c",
+    State.SETTLED: "s",
+    State.REJECTED: "j",
+    State.RELEASED: "r",
+    State.EXPIRED: "x",
+}
+"""One letter a state, as records keep it."""
+
+STATES: dict[str, State] = {letter: state for state, letter in LETTERS.items()}
+
+Rule = State | Reply
+"""The next state, or why not."""
+
+
+def _row(*rules: Rule) -> dict[State, Rule]:
+    return dict(zip(State, rules, strict=True))
+
+
+_CONFIRMED, _REJECTED = Reply.IS_CONFIRMED, Reply.IS_REJECTED
+_RELEASED, _EXPIRED = Reply.IS_RELEASED, Reply.IS_EXPIRED
+_SAME, _ILLEGAL = Reply.UNCHANGED, Reply.ILLEGAL
+_S = State
+
+# Columns in the order of State: held, paying, confirmed, settled, rejected, released, expired.
+# expired -> confirmed is legal by the late-payment rule only.
+TRANSITIONS: dict[Event, dict[State, Rule]] = {
+    Event.PAY: _row(_S.PAYING, _SAME, _CONFIRMED, _CONFIRMED, _REJECTED, _RELEASED, _EXPIRED),
+    Event.CONFIRM: _row(
+        _S.CONFIRMED, _S.CONFIRMED, _SAME, _SAME, _REJECTED, _RELEASED, _S.CONFIRMED
+    ),
+    Event.RELEASE: _row(
+        _S.RELEASED, _S.RELEASED, _CONFIRMED, _CONFIRMED, _REJECTED, _SAME, _EXPIRED
+    ),
+    Event.EXTEND: _row(_S.HELD, _S.PAYING, _CONFIRMED, _CONFIRMED, _REJECTED, _RELEASED, _EXPIRED),
+    Event.EXPIRE: _row(_S.EXPIRED, _S.EXPIRED, _CONFIRMED, _CONFIRMED, _REJECTED, _RELEASED, _SAME),
+    Event.SETTLE: _row(_ILLEGAL, _ILLEGAL, _S.SETTLED, _SAME, _ILLEGAL, _ILLEGAL, _ILLEGAL),
+    Event.REJECT: _row(_ILLEGAL, _ILLEGAL, _S.REJECTED, _ILLEGAL, _SAME, _ILLEGAL, _ILLEGAL),
+}

@@ -1,0 +1,35 @@
+"""The ledger: what is on hand, what was sold, and why. The only place that speaks SQL."""
+
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.types import (
+    Deduction,
+    DeductionLine,
+    LedgerCheck,
+    Move,
+    MoveAnswer,
+    MoveConflict,
+    MovePending,
+    MoveRefused,
+    MoveRequest,
+    MoveUnknownSku,
+    Outcome,
+    Recorded,
+    StockRow,
+)
+
+__all__ = [
+    "Deduction",
+    "DeductionLine",
+    "Ledger",
+    "LedgerCheck",
+    "Move",
+    "MoveAnswer",
+    "MoveConflict",
+    "MovePending",
+    "MoveRefused",
+    "MoveRequest",
+    "MoveUnknownSku",
+    "Outcome",
+    "Recorded",
+    "StockRow",
+]

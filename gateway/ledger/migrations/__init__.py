@@ -1,0 +1,52 @@
+"""The versions of the ledger's tables. Alembic is imported only when there is work for it."""
+
+import asyncio
+import importlib
+from pathlib import Path
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, update
+
+VERSION_TABLE = "ledger_version"
+KNOWN = ("0001",)
+HEAD = KNOWN[-1]
+
+_versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String))
+
+
+def version(connection: Connection) -> str | None:
+    """The version of the tables, None where there are none."""
+    if not _has_versions(connection):
+        return None
+    return connection.execute(select(_versions.c.version_num)).scalar_one_or_none()
+
+
+async def load() -> None:
+    """Import Alembic off the event loop: it takes its time."""
+    await asyncio.to_thread(importlib.import_module, "alembic.command")
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the tables to HEAD inside the transaction of `connection`: all of it or nothing.
+
+    Whoever waited for another process's migration finds nothing left to do.
+    """
+    if version(connection) != HEAD:
+        _upgrade(connection)
+
+
+def probe(connection: Connection) -> None:
+    """Write what is there already: refused where this user may only read."""
+    connection.execute(update(_versions).values(version_num=HEAD))
+
+
+def _has_versions(connection: Connection) -> bool:
+    return inspect(connection).has_table(VERSION_TABLE)
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    command.upgrade(config, "head")

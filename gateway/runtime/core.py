@@ -1,0 +1,113 @@
+"""The two stores and what can be done with them without serving."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from gateway.core.catalogue_file import CatalogueEntry
+from gateway.core.clock import Clock
+from gateway.core.config import Config
+from gateway.core.errors import InvariantBreach, SetupError
+from gateway.ledger import Ledger
+from gateway.sale.catalogue import Catalogue, Place
+from gateway.sale.outcomes import Refused
+from gateway.sale.snapshot import Snapshot
+from gateway.sale.verify import Verifier
+from gateway.store.commands import StockCommands
+from gateway.store.store import Store
+
+
+class Core(msgspec.Struct, frozen=True):
+    """The two stores and what can be done without serving: what command-line tools use."""
+
+    config: Config
+    clock: Clock
+    store: Store
+    ledger: Ledger
+    snapshot: Snapshot
+    places: tuple[Place, ...]
+    catalogue: Catalogue
+    verifier: Verifier
+
+
+@asynccontextmanager
+async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIterator[Core]:
+    """Open store and ledger, and make sure that they belong together.
+
+    exclusive: as `serve` needs it; otherwise an embedded server that runs already is used.
+    Raises SetupError when a person must act.
+    """
+    async with AsyncExitStack() as stack:
+        store = await Store.open(config, clock, exclusive=exclusive)
+        stack.push_async_callback(store.close)
+        Path(config.data_dir).mkdir(parents=True, exist_ok=True)
+        ledger = await Ledger.open(config.ledger_url, clock, migrate=True)
+        stack.push_async_callback(ledger.close)
+        snapshot = Snapshot(clock)
+        places = tuple(_open_place(store, n, snapshot, stack) for n in range(config.shards))
+        catalogue = Catalogue(places, ledger, snapshot)
+        await _check_pair(config, catalogue, ledger)
+        verifier = Verifier(catalogue, places, ledger, clock)
+        yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier)
+
+
+def _open_place(store: Store, shard: int, snapshot: Snapshot, stack: AsyncExitStack) -> Place:
+    return Place(open_commands(store, shard, snapshot, stack), store.listing(shard))
+
+
+def open_commands(
+    store: Store, shard: int, snapshot: Snapshot, stack: AsyncExitStack
+) -> StockCommands:
+    """The shard's commands on a connection that closes with the stack."""
+    channel = store.channel()
+    stack.push_async_callback(channel.close)
+    return StockCommands(channel, shard, on_pulse=snapshot.on_pulse)
+
+
+async def _check_pair(config: Config, catalogue: Catalogue, ledger: Ledger) -> None:
+    """Finish what a crash left half done; refuse stores that were not made for each other."""
+    try:
+        await catalogue.recover()
+    except InvariantBreach as error:
+        raise _mismatch(config, str(error)) from error
+    owned = {row.sku for row in await ledger.stock() if row.move_seq > 0}
+    kept: set[str] = set()
+    while page := await catalogue.page(max(kept, default=""), 1000):
+        kept.update(terms.sku for terms in page)
+    if owned != kept:
+        some = ", ".join(sorted(owned ^ kept)[:5])
+        which = "Redis lost" if owned - kept else "the ledger lost"
+        raise _mismatch(config, f"{which} {len(owned ^ kept)} SKUs: {some}")
+
+
+def _mismatch(config: Config, what: str) -> SetupError:
+    return SetupError(
+        f"store {config.store} and ledger {config.ledger_url} do not belong together: {what}",
+        hint="One of them was emptied or replaced. Put back the copy that belongs to the other.",
+    )
+
+
+async def import_catalogue(
+    catalogue: Catalogue, entries: list[CatalogueEntry], *, actor: str, replace: bool
+) -> tuple[int, int]:
+    """Put the entries; those that exist are left alone unless `replace`. (put, left alone)
+
+    Raises SetupError when one is refused; those before it stay.
+    """
+    existing = {t.sku for t in await catalogue.get_many([entry.sku for entry in entries])}
+    put = 0
+    for entry in entries:
+        if entry.sku in existing and not replace:
+            continue
+        answer = await catalogue.put(
+            entry.sku, entry.on_hand, entry.safety_stock, entry.settings, actor
+        )
+        if isinstance(answer, Refused):
+            raise SetupError(
+                f"SKU {entry.sku}: {entry.on_hand} on hand with {entry.safety_stock} safety stock "
+                "is less than what buyers hold or have bought"
+            )
+        put += 1
+    return put, len(entries) - put

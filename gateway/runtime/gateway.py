@@ -1,0 +1,123 @@
+"""A running gateway without its HTTP server: batchers, workers, and the ASGI app."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from gateway.api.app import App
+from gateway.api.auth import Authenticator
+from gateway.api.services import Services
+from gateway.core.errors import StockgateError
+from gateway.runtime.core import Core, open_commands
+from gateway.sale.finished import Finished
+from gateway.sale.reservations import Reservations
+from gateway.sale.shard import Shard
+from gateway.sale.stock_reads import StockReads
+from gateway.store.commands import StockCommands
+from gateway.workers.loop import Loop
+from gateway.workers.reaper import Reaper
+from gateway.workers.settler import Settler
+from gateway.workers.watchers import FinishedListener, SnapshotPoller
+
+WATCH_S = 1.0
+"""Between looks at whether the stores answer."""
+
+
+class Gateway:
+    """Everything that works in one process; `app` answers HTTP."""
+
+    def __init__(self, core: Core, stack: AsyncExitStack) -> None:
+        self.core = core
+        self.draining = False
+        config, clock = core.config, core.clock
+        finished = Finished(clock)
+        self._shards = [
+            Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse)
+            for n in range(config.shards)
+        ]
+        self._reads = StockReads(core.snapshot, core.catalogue, clock)
+        self._loops = [
+            loop for n in range(config.shards) for loop in self._workers(n, finished, stack)
+        ]
+        self._watch = Loop("stores", self._look_at_stores, clock)
+        self._faults: dict[str, str] = {"stores": "starting"}
+        services = Services(
+            config=config,
+            clock=clock,
+            auth=Authenticator(config.keys),
+            reservations=Reservations(self._shards, finished, core.ledger, config.hold),
+            stock=self._reads,
+            catalogue=core.catalogue,
+            places=core.places,
+            not_ready=self.not_ready,
+        )
+        self.app = App(services)
+
+    def _workers(self, shard: int, finished: Finished, stack: AsyncExitStack) -> list[Loop]:
+        core, config, clock = self.core, self.core.config, self.core.clock
+        store, snapshot = core.store, core.snapshot
+
+        def commands() -> StockCommands:
+            return open_commands(store, shard, snapshot, stack)
+
+        settler = Settler(store.outbox(shard), commands(), core.ledger, config.settler, clock)
+        reaper = Reaper(commands(), config.reaper, config.retention, clock)
+        poller = SnapshotPoller(snapshot, commands(), config.snapshot, clock)
+        listener = FinishedListener(finished, lambda: store.finished(shard), clock)
+        return [settler.loop, reaper.loop, poller.loop, listener.loop]
+
+    async def start(self) -> None:
+        """Begin to work."""
+        await self._look_at_stores()
+        for shard in self._shards:
+            shard.start()
+        self._reads.start()
+        for loop in (*self._loops, self._watch):
+            loop.start()
+
+    async def stop(self) -> None:
+        """Send what waits and end the workers; what they were given stays for the next start."""
+        self.draining = True
+        await asyncio.gather(self._reads.stop(), *[shard.stop() for shard in self._shards])
+        await asyncio.gather(*[loop.stop() for loop in (*self._loops, self._watch)])
+
+    def not_ready(self) -> dict[str, str]:
+        """Why it should get no traffic, part by part."""
+        return {"gateway": "draining"} if self.draining else dict(self._faults)
+
+    async def _look_at_stores(self) -> float:
+        faults = {}
+        for name, ping in (("redis", self.core.store.ping), ("ledger", self.core.ledger.ping)):
+            try:
+                await ping()
+            except StockgateError as error:
+                faults[name] = str(error)
+        self._faults = faults
+        return WATCH_S
+
+
+@asynccontextmanager
+async def open_reservations(core: Core) -> AsyncIterator[Reservations]:
+    """Reservations without workers or HTTP, for single commands."""
+    shards = [
+        Shard(n, core.store.channel, core.config, core.clock, core.snapshot.on_pulse)
+        for n in range(core.config.shards)
+    ]
+    for shard in shards:
+        shard.start()
+    try:
+        yield Reservations(shards, Finished(core.clock), core.ledger, core.config.hold)
+    finally:
+        await asyncio.gather(*[shard.stop() for shard in shards])
+
+
+@asynccontextmanager
+async def open_gateway(core: Core) -> AsyncIterator[Gateway]:
+    """A gateway that works until the block ends."""
+    async with AsyncExitStack() as stack:
+        gateway = Gateway(core, stack)
+        await gateway.start()
+        try:
+            yield gateway
+        finally:
+            await gateway.stop()

@@ -1,0 +1,1 @@
+"""The rules of a sale: reservations, the micro-batcher, snapshots, the catalogue."""

@@ -1,0 +1,173 @@
+"""SKUs: put, adjust, read, list. Every change is a numbered move that the ledger records first.
+
+ledger begins the move -> Redis applies it, once, by its number -> ledger finishes it. A crash in
+between leaves a pending move, which is driven on before the next one, and at start.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.core.codes import Reply
+from gateway.core.errors import InvariantBreach, Overloaded
+from gateway.core.model import SkuSettings, SkuTerms
+from gateway.ledger import (
+    Ledger,
+    Move,
+    MoveConflict,
+    MovePending,
+    MoveRefused,
+    MoveRequest,
+    MoveUnknownSku,
+)
+from gateway.sale.outcomes import Refused
+from gateway.sale.snapshot import Snapshot
+from gateway.store import keys
+from gateway.store.commands import StockCommands, StockMove
+from gateway.store.listing import Listing
+
+TRIES_MAX = 8
+"""How often a change makes way for another one of the same SKU before it is refused."""
+
+_APPLIED = (Reply.DONE, Reply.UNCHANGED)
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """A move that took effect, and the SKU's terms as they are now.
+
+    replayed: its key had been used for the same move before; nothing was done again.
+    """
+
+    move: Move
+    terms: SkuTerms
+    replayed: bool = False
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What the catalogue needs of one shard."""
+
+    commands: StockCommands
+    listing: Listing
+
+
+class Catalogue:
+    """The SKUs of all shards. Business refusals are values.
+
+    Every call may raise StoreUnavailable, OutcomeUnknown, LedgerUnavailable or InvariantBreach;
+    a change that raised may be sent again.
+    """
+
+    def __init__(self, places: Sequence[Place], ledger: Ledger, snapshot: Snapshot) -> None:
+        self._places = places
+        self._ledger = ledger
+        self._snapshot = snapshot
+
+    async def put(
+        self, sku: str, on_hand: int, safety_stock: int, settings: SkuSettings, actor: str
+    ) -> Moved | Refused:
+        """Create the SKU, or set its stock and rules. on_hand is what the ledger owns, so units
+        confirmed but not yet deducted count.
+        """
+        return await self._change(
+            MoveRequest(
+                sku=sku,
+                kind="put",
+                on_hand=on_hand,
+                safety_stock=safety_stock,
+                settings=settings,
+                reason="set",
+                actor=actor,
+            )
+        )
+
+    async def adjust(
+        self, sku: str, delta: int, reason: str, actor: str, key: str | None
+    ) -> Moved | Refused:
+        """Add units (or take away, delta < 0); `key` makes it happen once."""
+        return await self._change(
+            MoveRequest(
+                sku=sku,
+                kind="adjust",
+                delta=delta,
+                reason=reason,
+                actor=actor,
+                key=key if key is None else f"{actor}\x1f{key}",
+                fingerprint=f"{sku}|{delta}|{reason}",
+            )
+        )
+
+    async def get(self, sku: str) -> SkuTerms | None:
+        """The SKU's terms, fresh from Redis."""
+        terms = await self.get_many([sku])
+        return terms[0] if terms else None
+
+    async def get_many(self, skus: Sequence[str]) -> list[SkuTerms]:
+        """The terms of those SKUs that exist, in the order given."""
+        found: dict[str, SkuTerms] = {}
+        for place in self._places:
+            here = [sku for sku in skus if self._place(sku) is place]
+            if here:
+                now_ms, terms = await place.commands.snapshot(here)
+                self._snapshot.put(terms, now_ms)
+                found.update((t.sku, t) for t in terms)
+        return [found[sku] for sku in skus if sku in found]
+
+    async def page(self, after: str, limit: int) -> list[SkuTerms]:
+        """Up to `limit` SKUs after `after`, by name."""
+        names: list[str] = []
+        for place in self._places:
+            names += await place.listing.sku_names(after, limit)
+        return await self.get_many(sorted(names)[:limit])
+
+    async def recover(self) -> int:
+        """Drive on every move that a crash left pending; how many."""
+        pending = await self._ledger.pending_moves()
+        for move in pending:
+            await self._drive(move)
+        return len(pending)
+
+    async def _change(self, request: MoveRequest) -> Moved | Refused:
+        for _ in range(TRIES_MAX):
+            begun = await self._ledger.begin_move(request)
+            if isinstance(begun, MovePending):
+                await self._drive(begun.move)
+            elif isinstance(begun, Move):
+                return await self._finish(begun)
+            else:
+                return await self._refusal(begun)
+        raise Overloaded(f"too many changes of SKU {request.sku} at once")
+
+    async def _finish(self, move: Move) -> Moved | Refused:
+        replayed = move.state != "pending"
+        applied = move.state == "applied" if replayed else await self._drive(move)
+        terms = await self.get(move.sku)
+        if terms is None:
+            raise InvariantBreach(f"Redis does not have SKU {move.sku}, the ledger has")
+        if applied:
+            return Moved(move, terms, replayed)
+        return Refused("adjustment-refused", {"sku": move.sku, "available": terms.available})
+
+    async def _drive(self, move: Move) -> bool:
+        """Apply a pending move and finish it; whether it took effect."""
+        code, _ = await self._place(move.sku).commands.move_stock(
+            StockMove(move.sku, move.seq, move.on_hand_delta, move.safety_delta, move.settings)
+        )
+        if code not in (*_APPLIED, Reply.TOO_FEW):
+            raise InvariantBreach(
+                f"Redis refuses move {move.seq} of SKU {move.sku}: {code.name.lower()}; "
+                "its data and the ledger's do not belong together, or its counters do not add up"
+            )
+        await self._ledger.finish_move(move.sku, move.seq, code in _APPLIED)
+        return code in _APPLIED
+
+    async def _refusal(self, refused: MoveConflict | MoveUnknownSku | MoveRefused) -> Refused:
+        if isinstance(refused, MoveConflict):
+            return Refused("idempotency-mismatch")
+        if isinstance(refused, MoveUnknownSku):
+            return Refused("unknown-sku", {"sku": refused.sku})
+        terms = await self.get(refused.sku)
+        available = terms.available if terms else 0
+        return Refused("adjustment-refused", {"sku": refused.sku, "available": available})
+
+    def _place(self, sku: str) -> Place:
+        return self._places[keys.shard_of(sku, len(self._places))]

@@ -1,0 +1,50 @@
+"""Lets a confirm wait until the ledger has decided about its reservation."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+
+from gateway.core.clock import Clock
+from gateway.core.model import State
+
+
+class Finished:
+    """Wakes those who wait for a reservation to be settled or rejected.
+
+    An announcement may be lost (it is a Redis publication), so a waiter whose time is up looks
+    at the reservation itself before it answers.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: defaultdict[str, set[asyncio.Future[State]]] = defaultdict(set)
+
+    def announce(self, state: State, fields: Iterable[str]) -> None:
+        """The ledger has decided: the reservations under these fields are now in `state`."""
+        for field in fields:
+            for future in self._waiting.pop(field, ()):
+                if not future.done():
+                    future.set_result(state)
+
+    def watch(self, field: str) -> "asyncio.Future[State]":
+        """A future that is done once the field is announced. Call before confirming."""
+        future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        self._waiting[field].add(future)
+        return future
+
+    def forget(self, field: str, future: "asyncio.Future[State]") -> None:
+        """Stop waiting."""
+        future.cancel()
+        waiting = self._waiting.get(field)
+        if waiting is not None:
+            waiting.discard(future)
+            if not waiting:
+                del self._waiting[field]
+
+    async def wait(self, future: "asyncio.Future[State]", seconds: float) -> State | None:
+        """The state announced within `seconds`, or None."""
+        try:
+            async with self._clock.timeout(seconds):
+                return await future
+        except TimeoutError:
+            return None

@@ -1,0 +1,215 @@
+"""Reservations: make, show, pay, confirm, release, extend. The hot path of the gateway."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from gateway.core.codes import Reply
+from gateway.core.config import HoldConfig
+from gateway.core.ids import fingerprint, key_field, make_id, split_id
+from gateway.core.model import HeldLine, Line, Reservation, State
+from gateway.ledger import Ledger, Recorded
+from gateway.sale.finished import Finished
+from gateway.sale.outcomes import (
+    Answer,
+    Granted,
+    Refused,
+    hold_refusal,
+    step_done,
+    step_refusal,
+)
+from gateway.sale.shard import Act, Shard
+from gateway.store import keys
+from gateway.store.client import Arg
+from gateway.store.commands import ActAnswer, ActRequest, HoldAnswer, HoldRequest
+from gateway.store.records import as_of, parse_record
+
+UNKNOWN = Refused("unknown-reservation")
+
+
+def hold_request(
+    caller: str, key: str, buyer: str, lines: tuple[Line, ...], ttl_s: int, channel: str
+) -> HoldRequest:
+    """What the hold command needs for one reservation; ttl_s 0 leaves it to the SKU.
+
+    The same key with the same meaning gives the same request, whatever its spelling was.
+    """
+    text = ",".join([f"{line.sku}*{line.quantity}" for line in lines])
+    meaning = f"{buyer}|{channel}|{ttl_s}|{text}".encode()
+    return HoldRequest(
+        field=key_field(caller, key),
+        middle=f"{fingerprint(key, meaning)}|{buyer}|{channel}||",
+        buyer=buyer,
+        channel=channel,
+        ttl_ms=ttl_s * 1000,
+        lines=lines,
+    )
+
+
+class Reservations:
+    """The reservations of all shards. One answer a call; business refusals are values.
+
+    Every call may raise StoreUnavailable, OutcomeUnknown, Overloaded or InvariantBreach.
+    """
+
+    def __init__(
+        self, shards: Sequence[Shard], finished: Finished, ledger: Ledger, config: HoldConfig
+    ) -> None:
+        self._shards = shards
+        self._finished = finished
+        self._ledger = ledger
+        self._window_ms = config.payment_window_s * 1000
+        self._cap_ms = config.extend_total_max_s * 1000
+
+    async def reserve(self, request: HoldRequest) -> Answer:
+        """Hold the units of every line, or none."""
+        lines = request.lines
+        shard = self._shards[keys.shard_of(lines[0].sku, len(self._shards))]
+        answer = await shard.hold.submit(request, len(lines))
+        return _hold_answer(shard.number, request, answer)
+
+    async def show(self, reservation_id: str) -> Answer:
+        """The reservation as it counts now; one that was forgotten is looked up in the ledger."""
+        return await self._step(reservation_id, "show")
+
+    async def pay(self, reservation_id: str) -> Answer:
+        """Begin payment; the deadline moves once to the payment window."""
+        return await self._step(reservation_id, "pay", self._window_ms)
+
+    async def release(self, reservation_id: str) -> Answer:
+        """Give the units back."""
+        return await self._step(reservation_id, "release")
+
+    async def extend(self, reservation_id: str, ttl_s: int) -> Answer:
+        """Hold for `ttl_s` from now, capped in total; never shortens."""
+        return await self._step(reservation_id, "extend", f"{ttl_s * 1000}:{self._cap_ms}")
+
+    async def confirm(self, reservation_id: str, payment_ref: str, wait_s: float) -> Answer:
+        """Record the payment, then wait up to `wait_s` for the ledger.
+
+        Granted with state settled, or confirmed when the ledger has not decided yet.
+        """
+        place = self._place(reservation_id)
+        if place is None:
+            return UNKNOWN
+        field = place[2]
+        watch = self._finished.watch(field)
+        try:
+            answer = await self._step(reservation_id, "confirm", payment_ref, paid=True)
+            if isinstance(answer, Refused) or answer.reservation.state is not State.CONFIRMED:
+                return answer
+            if wait_s <= 0:
+                return answer
+            state = await self._finished.wait(watch, wait_s)
+        finally:
+            self._finished.forget(field, watch)
+        if state is None:
+            return await self._look_again(reservation_id, answer)
+        return _decided(answer, state)
+
+    async def _look_again(self, reservation_id: str, confirmed: Granted) -> Answer:
+        """The announcement did not come; it may have been lost."""
+        shown = await self.show(reservation_id)
+        if isinstance(shown, Granted):
+            return _decided(confirmed, shown.reservation.state)
+        return confirmed
+
+    def _place(self, reservation_id: str) -> tuple[Shard, int, str] | None:
+        parts = split_id(reservation_id)
+        if parts is None or parts[1] >= len(self._shards):
+            return None
+        created_ms, number, field = parts
+        return self._shards[number], created_ms, field
+
+    async def _step(
+        self, reservation_id: str, name: str, argument: Arg = "", *, paid: bool = False
+    ) -> Answer:
+        place = self._place(reservation_id)
+        if place is None:
+            return UNKNOWN
+        shard, created_ms, field = place
+        batcher: Act = getattr(shard, name)
+        answer = await batcher.submit(ActRequest(field, created_ms, argument))
+        reservation = _reservation_of(answer, shard.number, field)
+        if reservation is None or reservation.id != reservation_id:
+            return await self._forgotten(reservation_id, answer.now_ms, name, str(argument))
+        if not step_done(answer.code):
+            return step_refusal(answer.code, reservation, paid=paid)
+        return Granted(reservation, answer.now_ms, answer.code == Reply.UNCHANGED)
+
+    async def _forgotten(
+        self, reservation_id: str, now_ms: int, step: str, argument: str
+    ) -> Answer:
+        """What the ledger remembers of a reservation that the store no longer has."""
+        recorded = await self._ledger.deduction(reservation_id)
+        if recorded is None:
+            return UNKNOWN
+        reservation = _from_ledger(recorded)
+        if step == "show":
+            return Granted(reservation, now_ms)
+        if not recorded.settled:
+            return step_refusal(Reply.IS_REJECTED, reservation)
+        if step == "confirm" and argument == recorded.payment_ref:
+            return Granted(reservation, now_ms, replayed=True)
+        code = Reply.PAYMENT_REF_CONFLICT if step == "confirm" else Reply.IS_CONFIRMED
+        return step_refusal(code, reservation)
+
+
+def _hold_answer(shard: int, request: HoldRequest, answer: HoldAnswer) -> Answer:
+    if answer.code == Reply.HELD:
+        return Granted(_held(shard, request, answer), answer.now_ms)
+    if answer.code == Reply.REPLAYED:
+        known = parse_record(request.field, shard, answer.a)
+        return Granted(as_of(known, answer.now_ms), answer.now_ms, replayed=True)
+    return hold_refusal(request, answer)
+
+
+def _held(shard: int, request: HoldRequest, answer: HoldAnswer) -> Reservation:
+    lines = request.lines
+    return Reservation(
+        id=make_id(answer.now_ms, shard, request.field),
+        state=State.HELD,
+        buyer=request.buyer,
+        lines=lines if len(lines) == 1 else _summed(lines),
+        created_ms=answer.now_ms,
+        deadline_ms=answer.a,
+        channel=request.channel,
+    )
+
+
+def _summed(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Lines of one SKU are one line, as the store keeps them."""
+    quantities: dict[str, int] = {}
+    for line in lines:
+        quantities[line.sku] = quantities.get(line.sku, 0) + line.quantity
+    return tuple(Line(sku, quantity) for sku, quantity in quantities.items())
+
+
+def _reservation_of(answer: ActAnswer, shard: int, field: str) -> Reservation | None:
+    if answer.record is None:
+        return None
+    return as_of(parse_record(field, shard, answer.record), answer.now_ms)
+
+
+def _decided(confirmed: Granted, state: State) -> Answer:
+    reservation = replace(confirmed.reservation, state=state)
+    if state is State.REJECTED:
+        return step_refusal(Reply.IS_REJECTED, reservation)
+    return Granted(reservation, confirmed.now_ms, confirmed.replayed)
+
+
+def _from_ledger(recorded: Recorded) -> Reservation:
+    parts = split_id(recorded.reservation_id)
+    created_ms = parts[0] if parts else recorded.confirmed_ms
+    return Reservation(
+        id=recorded.reservation_id,
+        state=State.SETTLED if recorded.settled else State.REJECTED,
+        buyer=recorded.buyer,
+        lines=tuple(
+            HeldLine(line.sku, line.quantity, from_safety=line.from_safety)
+            for line in recorded.lines
+        ),
+        created_ms=created_ms,
+        deadline_ms=0,
+        payment_ref=recorded.payment_ref,
+    )

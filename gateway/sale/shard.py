@@ -1,0 +1,123 @@
+"""One shard as the sale uses it: a batcher a command, each with a connection of its own."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from gateway.core import metrics
+from gateway.core.clock import Clock
+from gateway.core.codes import Reply
+from gateway.core.config import Config
+from gateway.sale.batcher import Batcher, Limits
+from gateway.store.client import ScriptChannel
+from gateway.store.commands import (
+    ActAnswer,
+    ActRequest,
+    HoldAnswer,
+    HoldRequest,
+    OnPulse,
+    StockCommands,
+)
+
+Act = Batcher[ActRequest, ActAnswer]
+OpenChannel = Callable[[], ScriptChannel]
+
+
+class Shard:
+    """The batchers of one shard. `start` before use; `stop` sends what waits."""
+
+    def __init__(
+        self,
+        number: int,
+        open_channel: OpenChannel,
+        config: Config,
+        clock: Clock,
+        on_pulse: OnPulse,
+    ) -> None:
+        self.number = number
+        self._open_channel = open_channel
+        self._on_pulse = on_pulse
+        self._clock = clock
+        self._default_ttl_ms = config.hold.ttl_s * 1000
+        self._limits = Limits(
+            size_max=config.batch.size_max,
+            weight_max=config.batch.lines_max,
+            queue_max=config.batch.queue_max,
+            deadline_s=config.batch.deadline_ms / 1000,
+        )
+        self._channels: list[ScriptChannel] = []
+        self.hold = self._hold_batcher()
+        self.pay = self._act_batcher("pay")
+        self.confirm = self._act_batcher("confirm")
+        self.release = self._act_batcher("release")
+        self.extend = self._act_batcher("extend")
+        self.show = self._show_batcher()
+
+    def start(self) -> None:
+        """Begin sending."""
+        for batcher in self._batchers():
+            batcher.start()
+
+    async def stop(self) -> None:
+        """Send what waits, then close the connections."""
+        for batcher in self._batchers():
+            await batcher.stop()
+        for channel in self._channels:
+            await channel.close()
+
+    def _batchers(self) -> tuple[Batcher[HoldRequest, HoldAnswer] | Act, ...]:
+        acts = (self.pay, self.confirm, self.release, self.extend, self.show)
+        return (self.hold, *acts)
+
+    def _commands(self) -> StockCommands:
+        channel = self._open_channel()
+        self._channels.append(channel)
+        return StockCommands(channel, self.number, on_pulse=self._on_pulse)
+
+    def _hold_batcher(self) -> Batcher[HoldRequest, HoldAnswer]:
+        commands, tally = self._commands(), Tally("hold")
+
+        async def send(batch: Sequence[HoldRequest]) -> list[HoldAnswer]:
+            answers = await commands.hold(batch, self._default_ttl_ms)
+            tally.count(answer.code for answer in answers)
+            return answers
+
+        return Batcher("hold", send, self._limits, self._clock)
+
+    def _act_batcher(self, name: str) -> Act:
+        command = getattr(self._commands(), name)
+        tally = Tally(name)
+
+        async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:
+            answers: list[ActAnswer] = await command(batch)
+            tally.count(answer.code for answer in answers)
+            return answers
+
+        return Batcher(name, send, self._limits, self._clock)
+
+    def _show_batcher(self) -> Act:
+        commands = self._commands()
+
+        async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:
+            now_ms, records = await commands.show([request.field for request in batch])
+            return [
+                ActAnswer(Reply.DONE if record else Reply.UNKNOWN_RESERVATION, record, now_ms)
+                for record in records
+            ]
+
+        return Batcher("show", send, self._limits, self._clock)
+
+
+class Tally:
+    """Counts reply codes of one command, once a batch."""
+
+    def __init__(self, command: str) -> None:
+        self._counters = {
+            code: metrics.OUTCOMES.labels(command, code.name.lower()) for code in Reply
+        }
+
+    def count(self, codes: Iterable[int]) -> None:
+        """Add a batch's codes; a breach of the invariant raises the alarm."""
+        for code, times in Counter(codes).items():
+            self._counters[Reply(code)].inc(times)
+            if code == Reply.INVARIANT_BREACH:
+                metrics.INVARIANT_BREACHES.inc(times)

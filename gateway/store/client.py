@@ -1,0 +1,130 @@
+"""Connections to Redis that never repeat a command by themselves.
+
+Commands that move stock go through a `ScriptChannel`: one connection, no retries, a deadline for
+every call, and an error that tells "nothing happened" (StoreUnavailable) from "nobody knows"
+(OutcomeUnknown). Everything else may use `Store.client`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from gateway.core.clock import Clock
+from gateway.core.errors import InvariantBreach, OutcomeUnknown, StoreUnavailable
+from gateway.store.scripts import Script
+
+Arg = str | int | bytes
+
+_REFUSALS = ("MISCONF", "READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "NOAUTH")
+"""Replies with which Redis refuses a command before running it."""
+
+
+def connect(url: str, *, connect_timeout_s: float) -> Redis:
+    """A client for `memory://`, `redis://`, `rediss://` or `unix://`; it does not connect yet.
+
+    No socket timeout: every caller sets its own deadline. RESP2, bytes, no retries.
+    """
+    if url.startswith("memory://"):
+        from fakeredis import FakeAsyncRedis, FakeServer
+
+        return FakeAsyncRedis(server=FakeServer(), decode_responses=False)
+    return Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=False,
+        socket_timeout=None,
+        socket_connect_timeout=connect_timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+    )
+
+
+class ScriptChannel:
+    """One connection that runs scripts one after the other. Not for concurrent use."""
+
+    def __init__(self, client: Redis, clock: Clock, *, call_timeout_s: float) -> None:
+        self._client = client
+        self._clock = clock
+        self._call_timeout_s = call_timeout_s
+        self._connection: AbstractConnection | None = None
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> list[Any]:
+        """The script's reply.
+
+        StoreUnavailable: it did not run. OutcomeUnknown: it may have run.
+        InvariantBreach: it refused because the counters would no longer add up.
+        """
+        connection = await self._ready()
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        try:
+            return await self._exchange(connection, command)
+        except NoScriptError:
+            # The only automatic repeat: Redis said that it has not run the script.
+            return await self._exchange(connection, ("EVAL", script.text, *command[2:]))
+
+    async def _ready(self) -> AbstractConnection:
+        try:
+            async with self._clock.timeout(self._call_timeout_s):
+                connection = self._connection
+                if connection is None:
+                    connection = self._connection = _new_connection(self._client)
+                elif connection.is_connected and await _was_closed(connection):
+                    await connection.disconnect(nowait=True)
+                if not connection.is_connected:
+                    await connection.connect()
+                return connection
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
+
+    async def _exchange(self, connection: AbstractConnection, command: Sequence[Arg]) -> list[Any]:
+        try:
+            async with self._clock.timeout(self._call_timeout_s):
+                await connection.send_command(*command, check_health=False)
+                reply: list[Any] = await connection.read_response()
+                return reply
+        except NoScriptError:
+            raise
+        except ResponseError as error:
+            raise _refusal(error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            raise OutcomeUnknown(f"Redis did not answer: {error}") from error
+
+    async def close(self) -> None:
+        """Drop the connection; the next call opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+def _new_connection(client: Redis) -> AbstractConnection:
+    connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
+
+
+async def execute(client: Redis, *command: Any) -> Any:
+    """One plain command."""
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+
+async def _was_closed(connection: AbstractConnection) -> bool:
+    """Whether the server hung up on an idle connection, which otherwise has nothing to say."""
+    try:
+        return await connection.can_read()
+    except (RedisError, OSError):
+        return True
+
+
+def _refusal(error: ResponseError) -> Exception:
+    text = str(error)
+    if text.startswith("INVARIANT "):
+        return InvariantBreach(f"counters of {text.removeprefix('INVARIANT ')} do not add up")
+    if text.startswith(_REFUSALS) or type(error) is not ResponseError:
+        return StoreUnavailable(f"Redis refuses commands: {text}")
+    return error

@@ -1,0 +1,76 @@
+"""Listings: SKUs by name, reservations by scan. Bounded pages, each a few commands."""
+
+from collections.abc import Awaitable
+from typing import Any, NamedTuple, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.core.clock import Clock
+from gateway.core.errors import StoreUnavailable
+from gateway.core.model import Reservation
+from gateway.store import keys
+from gateway.store.client import execute
+from gateway.store.records import parse_record
+
+T = TypeVar("T")
+
+
+class Page(NamedTuple):
+    """Reservations as they are kept, Redis's clock, and the cursor that goes on (0: the end)."""
+
+    items: list[Reservation]
+    now_ms: int
+    cursor: int
+
+
+class Listing:
+    """Reads of one shard that may take long in all, but not each. Raises StoreUnavailable."""
+
+    def __init__(self, client: Redis, shard: int, clock: Clock, *, call_timeout_s: float) -> None:
+        self._client = client
+        self._shard = shard
+        self._clock = clock
+        self._call_timeout_s = call_timeout_s
+
+    async def sku_names(self, after: str, limit: int) -> list[str]:
+        """Up to `limit` SKUs after `after`, by name."""
+        start = f"({after}" if after else "-"
+        names = await self._call(
+            "ZRANGEBYLEX", keys.skus(self._shard), start, "+", "LIMIT", 0, limit
+        )
+        return [name.decode() for name in names]
+
+    async def reservations(self, cursor: int, count: int) -> Page:
+        """About `count` reservations; over all pages each is seen at least once."""
+        name = keys.reservations(self._shard)
+        cursor, flat = await self._call("HSCAN", name, cursor, "COUNT", count)
+        now_ms = await self.now_ms()
+        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        items = [parse_record(field.decode(), self._shard, record) for field, record in pairs]
+        return Page(items, now_ms, int(cursor))
+
+    async def buyers(self, sku: str) -> dict[str, int]:
+        """Units that count against the SKU's buyer limit, by buyer."""
+        flat = await self._call("HGETALL", keys.buyers(self._shard, sku))
+        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        return {buyer.decode(): int(count) for buyer, count in pairs}
+
+    async def now_ms(self) -> int:
+        """Redis's clock, ms since the epoch."""
+        seconds, micros = await self._call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def _call(self, *command: Any) -> Any:
+        return await guarded(
+            execute(self._client, *command), self._clock, self._call_timeout_s
+        )
+
+
+async def guarded(call: Awaitable[T], clock: Clock, timeout_s: float) -> T:
+    """The call's result within `timeout_s`, or StoreUnavailable."""
+    try:
+        async with clock.timeout(timeout_s):
+            return await call
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"Redis cannot be reached: {error}") from error

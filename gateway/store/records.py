@@ -1,0 +1,39 @@
+"""Reads the records that the Lua commands keep; lua/includes/records.lua writes them."""
+
+from msgspec.structs import replace
+
+from gateway.core.ids import make_id
+from gateway.core.model import HeldLine, Reservation, State
+from gateway.core.transitions import STATES
+
+_EXPIRING = (State.HELD, State.PAYING)
+
+
+def parse_record(field: str, shard: int, record: bytes | str) -> Reservation:
+    """The reservation kept as `record` under `field`."""
+    text = record.decode() if isinstance(record, bytes) else record
+    letter, created, deadline, _, buyer, channel, payment_ref, lines = text.split("|")
+    return Reservation(
+        id=make_id(int(created), shard, field),
+        state=STATES[letter],
+        buyer=buyer,
+        lines=tuple(map(_parse_line, lines.split(","))),
+        created_ms=int(created),
+        deadline_ms=int(deadline),
+        channel=channel,
+        payment_ref=payment_ref,
+    )
+
+
+def _parse_line(text: str) -> HeldLine:
+    sku, quantity, *rest = text.split("*")
+    counted = bool(rest) and rest[0] == "1"
+    from_safety = int(rest[1]) if len(rest) > 1 else 0
+    return HeldLine(sku, int(quantity), counted, from_safety)
+
+
+def as_of(reservation: Reservation, now_ms: int) -> Reservation:
+    """The reservation as it counts at `now_ms`: past its deadline, a hold has expired."""
+    if reservation.state in _EXPIRING and reservation.deadline_ms <= now_ms:
+        return replace(reservation, state=State.EXPIRED)
+    return reservation

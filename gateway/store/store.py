@@ -1,0 +1,102 @@
+"""The store as the rest of the gateway opens it: one Redis, whichever way it runs."""
+
+import os
+import socket
+from typing import TYPE_CHECKING, Self
+
+from redis.asyncio import Redis
+
+from gateway.core.clock import Clock
+from gateway.core.config import Config
+from gateway.core.errors import SetupError
+from gateway.store import feed, preflight
+from gateway.store.client import ScriptChannel, connect, execute
+from gateway.store.listing import Listing, guarded
+from gateway.store.outbox import Outbox
+
+if TYPE_CHECKING:
+    from gateway.store.embedded import EmbeddedValkey
+
+EMBEDDED = "embedded://"
+MEMORY = "memory://"
+
+
+class Store:
+    """Redis, its connections, and the embedded server if it is ours.
+
+    notices: what this store does not promise, or had to repair; to be shown at start.
+    """
+
+    def __init__(self, client: Redis, url: str, config: Config, clock: Clock) -> None:
+        self.url = url
+        self.notices: list[str] = []
+        self._client = client
+        self._clock = clock
+        self._call_timeout_s = config.redis.call_timeout_ms / 1000
+        self._server: EmbeddedValkey | None = None
+
+    @classmethod
+    async def open(cls, config: Config, clock: Clock, *, exclusive: bool) -> Self:
+        """Open the configured store and look it over.
+
+        exclusive: own the embedded server, as `serve` must; otherwise attach to a running one.
+        Raises SetupError when it cannot be used.
+        """
+        server = None
+        url = config.store
+        if url == MEMORY and not exclusive:
+            raise SetupError(
+                'store = "memory://" lives inside the gateway\'s process; it cannot be read from here',
+                hint="Use the gateway's HTTP API, or another store.",
+            )
+        if url == EMBEDDED:
+            from gateway.store import embedded
+
+            open_server = embedded.start if exclusive else embedded.start_or_attach
+            server = await open_server(config.data_dir, clock=clock)
+            url = server.url
+        client = connect(url, connect_timeout_s=config.redis.connect_timeout_ms / 1000)
+        store = cls(client, url, config, clock)
+        store._server = server
+        try:
+            notices = await preflight.check(
+                client, url, config.shards, clock, store._call_timeout_s
+            )
+        except BaseException:
+            await store.close()
+            raise
+        store.notices = [*(server.notices if server else []), *notices]
+        return store
+
+    def channel(self) -> ScriptChannel:
+        """A connection of its own for scripts."""
+        return ScriptChannel(self._client, self._clock, call_timeout_s=self._call_timeout_s)
+
+    def listing(self, shard: int) -> Listing:
+        """Reads of a shard that may take long."""
+        return Listing(self._client, shard, self._clock, call_timeout_s=self._call_timeout_s)
+
+    def outbox(self, shard: int) -> Outbox:
+        """The shard's outbox, read as this process."""
+        consumer = f"{socket.gethostname()}-{os.getpid()}"
+        return Outbox(
+            self._client, shard, consumer, self._clock, call_timeout_s=self._call_timeout_s
+        )
+
+    def finished(self, shard: int) -> feed.Feed:
+        """What settle and reject announce."""
+        return feed.finished(self._client, shard, self._clock, call_timeout_s=self._call_timeout_s)
+
+    def ended(self) -> str | None:
+        """What our own server said when it ended without being asked; None while it runs."""
+        return self._server.ended() if self._server else None
+
+    async def ping(self) -> None:
+        """Return when Redis answers. Raises StoreUnavailable."""
+        await guarded(execute(self._client, "PING"), self._clock, self._call_timeout_s)
+
+    async def close(self) -> None:
+        """Close the connections, and end the server if it is ours."""
+        await self._client.aclose()
+        if self._server is not None:
+            await self._server.stop()

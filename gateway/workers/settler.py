@@ -1,0 +1,151 @@
+"""The settler: takes confirmed reservations off the outbox and deducts them in the ledger.
+
+read batch -> one ledger transaction -> mirror into Redis and acknowledge (one script).
+A crash between any two steps repeats the batch: the ledger knows the reservation ids it has
+decided about, and the mirror moves a reservation only if it is still confirmed.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from gateway.core import metrics
+from gateway.core.clock import Clock
+from gateway.core.codes import Reply
+from gateway.core.config import SettlerConfig
+from gateway.core.errors import InvariantBreach
+from gateway.core.model import HeldLine, Line, Reservation
+from gateway.ledger import Deduction, DeductionLine, Ledger, Outcome
+from gateway.store.commands import StockCommands
+from gateway.store.outbox import Entry, Outbox
+from gateway.workers.loop import Loop
+
+_log = logging.getLogger(__name__)
+
+BLOCK_S = 1.0
+"""How long a read waits for the first entry."""
+
+IDLE_PAUSE_S = 0.01
+"""Pause after a read that came back empty: some stores do not wait."""
+
+_MIRRORED = (Reply.DONE, Reply.UNCHANGED)
+
+
+class Settler:
+    """Settles one shard. Any number may run; the group gives each entry to one of them.
+
+    on_step: told before each step ('deduct', 'mirror', 'done'); tests crash the process there.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        commands: StockCommands,
+        ledger: Ledger,
+        config: SettlerConfig,
+        clock: Clock,
+        *,
+        on_step: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        self._outbox = outbox
+        self._commands = commands
+        self._ledger = ledger
+        self._config = config
+        self._clock = clock
+        self._on_step = on_step
+        self._recovering = True
+        self._recover_after = "0"
+        self._created = False
+        self._claimed_at = clock.monotonic()
+        self.loop = Loop("settler", self.step, clock, on_failure=self._recover)
+
+    def _recover(self) -> None:
+        """What was read may not have been acknowledged: read it again first."""
+        metrics.SETTLER_FAILURES.inc()
+        self._recovering, self._recover_after = True, "0"
+
+    async def step(self) -> float:
+        """Settle one batch; the pause before the next, s."""
+        if not self._created:
+            await self._outbox.create()
+            self._created = True
+        entries = await self._next_entries()
+        if not entries:
+            return 0.0 if self._recovering else IDLE_PAUSE_S
+        started = self._clock.monotonic()
+        await self._settle(entries)
+        metrics.SETTLE_SECONDS.observe(self._clock.monotonic() - started)
+        return 0.0
+
+    async def _next_entries(self) -> list[Entry]:
+        """Own unacknowledged work first, then what others left behind, then new work."""
+        count = self._config.batch_max
+        if self._recovering:
+            entries = await self._outbox.read_own(count, self._recover_after)
+            if entries:
+                self._recover_after = entries[-1].entry_id
+                return entries
+            self._recovering, self._recover_after = False, "0"
+        if self._clock.monotonic() - self._claimed_at >= self._config.idle_claim_s:
+            self._claimed_at = self._clock.monotonic()
+            entries = await self._outbox.claim_idle(count, self._config.idle_claim_s)
+            if entries:
+                return entries
+        return await self._outbox.read_new(count, BLOCK_S)
+
+    async def _settle(self, entries: Sequence[Entry]) -> None:
+        self._on_step("deduct")
+        outcomes = await self._deduct(entries)
+        self._on_step("mirror")
+        settled = [e for e, o in zip(entries, outcomes, strict=True) if o and o.settled]
+        rejected = [e for e, o in zip(entries, outcomes, strict=True) if o and not o.settled]
+        if settled:
+            codes = await self._commands.settle([(e.entry_id, e.field) for e in settled])
+            _report("settled", settled, codes)
+        if rejected:
+            codes = await self._commands.reject([(e.entry_id, e.field) for e in rejected])
+            _report("rejected", rejected, codes)
+        self._on_step("done")
+
+    async def _deduct(self, entries: Sequence[Entry]) -> Sequence[Outcome | None]:
+        """One transaction for all; one each when the ledger's constraints refuse the whole."""
+        deductions = [_deduction(entry.reservation) for entry in entries]
+        try:
+            return await self._ledger.deduct(deductions)
+        except InvariantBreach:
+            return [await self._deduct_alone(deduction) for deduction in deductions]
+
+    async def _deduct_alone(self, deduction: Deduction) -> Outcome | None:
+        """None leaves the entry pending: somebody has to look at it."""
+        try:
+            return (await self._ledger.deduct([deduction]))[0]
+        except InvariantBreach:
+            metrics.INVARIANT_BREACHES.inc()
+            _log.exception("ledger refuses reservation %s", deduction.reservation_id)
+            return None
+
+
+def _deduction(reservation: Reservation) -> Deduction:
+    return Deduction(
+        reservation_id=reservation.id,
+        buyer=reservation.buyer,
+        payment_ref=reservation.payment_ref,
+        lines=tuple(map(_deduction_line, reservation.lines)),
+    )
+
+
+def _deduction_line(line: Line) -> DeductionLine:
+    from_safety = line.from_safety if isinstance(line, HeldLine) else 0
+    return DeductionLine(line.sku, line.quantity, from_safety)
+
+
+def _report(outcome: str, entries: Sequence[Entry], codes: Sequence[Reply]) -> None:
+    metrics.SETTLED.labels(outcome).inc(sum(code in _MIRRORED for code in codes))
+    for entry, code in zip(entries, codes, strict=True):
+        if code not in _MIRRORED:
+            metrics.INVARIANT_BREACHES.inc()
+            _log.error(
+                "%s reservation %s cannot be mirrored: %s",
+                outcome,
+                entry.reservation.id,
+                code.name.lower(),
+            )

@@ -1,0 +1,1 @@
+"""Load tests: Locust scenarios over HTTP, each with a verdict on every unit."""

@@ -1,0 +1,100 @@
+-- Confirms paid reservations and appends each to the outbox, in one step.
+-- Late payment: an expired reservation is honoured from available, then from safety_stock,
+-- all its lines or none.
+--
+-- KEYS:
+--   KEYS[1] reservations hash of the shard
+--   KEYS[2] outbox stream of the shard
+-- ARGV:
+--   ARGV[1] clock override, ms since the epoch (0: Redis's clock)
+--   ARGV[2] n, items in the batch (1..4096)
+--   then per item: field, created ms, payment reference
+-- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--@include codes
+--@include transitions
+--@include shard
+--@include stock
+--@include records
+--@include deadlines
+--@include moves
+--@include sweep
+--@include act
+
+local OUTBOX = KEYS[2]
+local SWEEP_MAX = 256 -- due reservations a batch may expire before a late payment is refused
+local outbox_adds = {}
+
+local function move_held(r)
+  for _, line in ipairs(r.lines) do
+    local s = get_sku(line.sku)
+    s.held = s.held - line.quantity
+    s.unsettled = s.unsettled + line.quantity
+    s.dirty = true
+  end
+end
+
+local function can_honour(r)
+  for _, line in ipairs(r.lines) do
+    local s = get_sku(line.sku)
+    while s.available < line.quantity and swept < SWEEP_MAX do
+      if not sweep(64) then
+        break
+      end
+    end
+    if s.available + s.safety_stock < line.quantity then
+      return false
+    end
+  end
+  return true
+end
+
+local function take_late(r)
+  for _, line in ipairs(r.lines) do
+    local s = get_sku(line.sku)
+    local from_available = math.min(s.available, line.quantity)
+    line.from_safety = line.quantity - from_available
+    s.available = s.available - from_available
+    s.safety_stock = s.safety_stock - line.from_safety
+    s.unsettled = s.unsettled + line.quantity
+    s.dirty = true
+    if line.counted then
+      add_count(s, r.buyer, line.quantity)
+    end
+  end
+end
+
+local function confirm(field, r, ref, rule)
+  if rule == UNCHANGED then
+    return r.ref == ref and UNCHANGED or PAYMENT_REF_CONFLICT
+  end
+  if type(rule) == 'number' then
+    return rule
+  end
+  if not lines_are_sound(r) then
+    return INVARIANT_BREACH
+  end
+  if r.state ~= 'x' then
+    move_held(r)
+  elseif can_honour(r) then
+    take_late(r)
+  else
+    return IS_EXPIRED
+  end
+  r.state = rule
+  r.ref = ref
+  local text = format_record(r)
+  stage_record(field, text)
+  outbox_adds[#outbox_adds + 1] = field .. '|' .. text
+  return DONE
+end
+
+local reply = act('confirm', confirm)
+local breach = commit()
+if breach then
+  return redis.error_reply('INVARIANT ' .. breach)
+end
+trim_swept()
+for i = 1, #outbox_adds do
+  redis.call('XADD', OUTBOX, '*', 'r', outbox_adds[i])
+end
+return append_skus(reply)

@@ -1,0 +1,41 @@
+-- Extends a hold: the deadline moves to now + ttl, never earlier than it is, and never later
+-- than the reservation's creation + the total cap.
+--
+-- KEYS:
+--   KEYS[1] reservations hash of the shard
+-- ARGV:
+--   ARGV[1] clock override, ms since the epoch (0: Redis's clock)
+--   ARGV[2] n, items in the batch (1..4096)
+--   then per item: field, created ms, 'ttl:cap' (both ms)
+-- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--@include codes
+--@include transitions
+--@include shard
+--@include stock
+--@include records
+--@include deadlines
+--@include moves
+--@include act
+
+local function extend(field, r, argument, rule)
+  if type(rule) == 'number' then
+    return rule
+  end
+  local ttl_ms, cap_ms = string.match(argument, '^(%d+):(%d+)$')
+  local latest = math.min(NOW + ttl_ms, r.created + cap_ms)
+  if latest <= r.deadline then
+    return UNCHANGED
+  end
+  r.state = rule
+  r.deadline = latest
+  stage_record(field, format_record(r))
+  stage_due(field, latest)
+  return DONE
+end
+
+local reply = act('extend', extend)
+local breach = commit()
+if breach then
+  return redis.error_reply('INVARIANT ' .. breach)
+end
+return append_skus(reply)

@@ -1,0 +1,41 @@
+-- Forgets reservations that ended long ago, with their keys; a bounded number a call.
+--
+-- KEYS:
+--   KEYS[1] reservations hash of the shard
+-- ARGV:
+--   ARGV[1] clock override, ms since the epoch (0: Redis's clock)
+--   ARGV[2] retention, ms
+--   ARGV[3] most reservations to look at (1..4096)
+-- Returns: flat array: now ms, reservations looked at, reservations forgotten
+--@include shard
+
+local STEP_MS = 60000
+local LIMIT = tonumber(ARGV[3])
+local ENDED = { s = true, j = true, r = true, x = true }
+
+local oldest = redis.call('ZRANGEBYSCORE', PREFIX .. 'ended', '-inf',
+  math.floor((NOW - ARGV[2]) / STEP_MS), 'LIMIT', 0, 1)[1]
+if not oldest then
+  return { NOW, 0, 0 }
+end
+local list = PREFIX .. 'ended:' .. oldest
+local fields = redis.call('LRANGE', list, 0, LIMIT - 1)
+local gone = {}
+if #fields > 0 then
+  local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
+  for i, field in ipairs(fields) do
+    if records[i] and ENDED[string.sub(records[i], 1, 1)] then
+      gone[#gone + 1] = field
+    end
+  end
+end
+if #gone > 0 then
+  redis.call('HDEL', RESERVATIONS, unpack(gone))
+end
+if #fields < LIMIT then
+  redis.call('DEL', list)
+  redis.call('ZREM', PREFIX .. 'ended', oldest)
+else
+  redis.call('LTRIM', list, LIMIT, -1)
+end
+return { NOW, #fields, #gone }

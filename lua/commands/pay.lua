@@ -1,0 +1,35 @@
+-- Begins payment: held -> paying, and the deadline moves once to the payment window.
+--
+-- KEYS:
+--   KEYS[1] reservations hash of the shard
+-- ARGV:
+--   ARGV[1] clock override, ms since the epoch (0: Redis's clock)
+--   ARGV[2] n, items in the batch (1..4096)
+--   then per item: field, created ms, payment window ms
+-- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--@include codes
+--@include transitions
+--@include shard
+--@include stock
+--@include records
+--@include deadlines
+--@include moves
+--@include act
+
+local function begin_payment(field, r, window_ms, rule)
+  if type(rule) == 'number' then
+    return rule
+  end
+  r.state = rule
+  r.deadline = math.max(r.deadline, NOW + tonumber(window_ms))
+  stage_record(field, format_record(r))
+  stage_due(field, r.deadline)
+  return DONE
+end
+
+local reply = act('pay', begin_payment)
+local breach = commit()
+if breach then
+  return redis.error_reply('INVARIANT ' .. breach)
+end
+return append_skus(reply)

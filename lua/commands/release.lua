@@ -1,0 +1,37 @@
+-- Releases held units before their deadline: held | paying -> released.
+--
+-- KEYS:
+--   KEYS[1] reservations hash of the shard
+-- ARGV:
+--   ARGV[1] clock override, ms since the epoch (0: Redis's clock)
+--   ARGV[2] n, items in the batch (1..4096)
+--   then per item: field, created ms, '' (unused)
+-- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--@include codes
+--@include transitions
+--@include shard
+--@include stock
+--@include records
+--@include deadlines
+--@include moves
+--@include act
+
+local function release(field, r, _, rule)
+  if type(rule) == 'number' then
+    return rule
+  end
+  if not lines_are_sound(r) then
+    return INVARIANT_BREACH
+  end
+  give_back(r, rule)
+  stage_record(field, format_record(r))
+  stage_ended(field)
+  return DONE
+end
+
+local reply = act('release', release)
+local breach = commit()
+if breach then
+  return redis.error_reply('INVARIANT ' .. breach)
+end
+return append_skus(reply)

@@ -1,0 +1,68 @@
+-- Expires what is due, a bounded number at a time, as part of the calling script.
+local swept_lists = {} -- { name, taken, whole } to be trimmed after commit
+local swept = 0        -- reservations looked at
+local expired = 0      -- reservations expired
+local stuck = 0        -- due reservations left alone because a SKU of theirs is unsound
+local due_names = nil  -- lists that are due, oldest first
+local due_at = 1
+
+local function find_due()
+  due_names = redis.call('ZRANGEBYSCORE', PREFIX .. 'due', '-inf',
+    math.floor(NOW / DUE_STEP_MS), 'LIMIT', 0, 16)
+end
+
+local function sweep_fields(fields)
+  local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
+  for i, field in ipairs(fields) do
+    local text = fresh[field] or records[i]
+    if text then
+      local r = parse_record(text)
+      if is_due(r) then
+        if expire(field, r) then
+          expired = expired + 1
+        else
+          stuck = stuck + 1
+          stage_due(field, NOW + 60000) -- looked at again in a minute, never forgotten
+        end
+      end
+    end
+  end
+end
+
+-- Sweeps up to `limit` more entries; false when nothing more is due in this call.
+local function sweep(limit)
+  if not due_names then
+    find_due()
+  end
+  local list = due_names[due_at]
+  if not list or limit <= 0 then
+    return false
+  end
+  local mark = swept_lists[due_at]
+  local first = mark and mark.taken or 0
+  local fields = redis.call('LRANGE', PREFIX .. 'due:' .. list, first, first + limit - 1)
+  local taken = first + #fields
+  local whole = #fields < limit
+  swept_lists[due_at] = { name = list, taken = taken, whole = whole }
+  swept = swept + #fields
+  if #fields > 0 then
+    sweep_fields(fields)
+  end
+  if whole then
+    due_at = due_at + 1
+  end
+  return true
+end
+
+-- Forgets the reminders that were looked at. Only after commit() returned nil.
+local function trim_swept()
+  for _, mark in ipairs(swept_lists) do
+    local key = PREFIX .. 'due:' .. mark.name
+    if mark.whole then
+      redis.call('DEL', key)
+      redis.call('ZREM', PREFIX .. 'due', mark.name)
+    else
+      redis.call('LTRIM', key, mark.taken, -1)
+    end
+  end
+end

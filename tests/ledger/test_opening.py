@@ -1,0 +1,247 @@
+"""Opening a ledger: made, upgraded, or refused with words that a person can act on."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from gateway.core.clock import SystemClock
+from gateway.core.errors import SetupError
+from gateway.core.model import SkuSettings
+from gateway.ledger import Ledger, migrations
+from gateway.ledger.tables import metadata, moves, stock
+from tests.ledger.steps import open_ledger, put, row_of
+
+
+async def refused(url: str, *, migrate: bool = True) -> SetupError:
+    with pytest.raises(SetupError) as caught:
+        await Ledger.open(url, SystemClock(), timeout_s=0.5, migrate=migrate)
+    return caught.value
+
+
+async def test_reopening_keeps_everything(file_url: str) -> None:
+    ledger = await open_ledger(file_url)
+    row = await put(ledger, "phone", 10, safety_stock=2)
+    await ledger.close()
+
+    ledger = await Ledger.open(file_url, SystemClock(), migrate=False)
+    await ledger.ping()
+    assert await row_of(ledger, "phone") == row
+    await ledger.close()
+
+
+async def test_file_is_written_through(file_ledger: Ledger, ledger_file: Path) -> None:
+    def pragmas(connection):
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {n}").scalar_one() for n in names]
+
+    full = 2
+    assert await file_ledger._database.read(pragmas) == ["wal", full, 1]
+
+
+async def test_many_may_open_a_new_ledger_at_once(file_url: str) -> None:
+    ledgers = await asyncio.gather(*(open_ledger(file_url) for _ in range(5)))
+    await put(ledgers[0], "phone", 1)
+    for ledger in ledgers:
+        assert (await row_of(ledger, "phone")).on_hand == 1
+        await ledger.close()
+
+
+async def test_without_migrate_a_missing_file_is_not_made(file_url: str, ledger_file: Path) -> None:
+    error = await refused(file_url, migrate=False)
+
+    assert f"{ledger_file} does not exist" in error.message
+    assert "stockgate ledger migrate" in error.hint
+    assert not ledger_file.exists()
+
+
+async def test_without_migrate_an_empty_ledger_is_refused(file_url: str, ledger_file: Path) -> None:
+    ledger_file.touch()
+
+    error = await refused(file_url, migrate=False)
+
+    assert f"{ledger_file} is empty; version {migrations.HEAD} is needed" in error.message
+    assert "stockgate ledger migrate" in error.hint
+
+
+async def test_tables_of_a_newer_stockgate(
+    file_url: str, ledger_file: Path, file_ledger: Ledger
+) -> None:
+    connection = sqlite3.connect(ledger_file)
+    with connection:
+        connection.execute("UPDATE ledger_version SET version_num = '9999'")
+    connection.close()
+
+    error = await refused(file_url)
+
+    assert "version 9999" in error.message
+    assert "newer stockgate" in error.hint
+
+
+async def test_file_that_is_no_database(file_url: str, ledger_file: Path) -> None:
+    ledger_file.write_bytes(b"this was a shopping list\n" * 500)
+
+    error = await refused(file_url)
+
+    assert str(ledger_file) in error.message
+    assert "not a database" in error.message
+    assert "backup" in error.hint
+    assert ledger_file.read_bytes().startswith(b"this was a shopping list")
+
+
+async def test_damaged_file(file_url: str, ledger_file: Path) -> None:
+    ledger = await open_ledger(file_url)
+    for number in range(200):
+        await put(ledger, f"sku-{number}", 1)
+    await ledger.close()
+    content = bytearray(ledger_file.read_bytes())
+    content[8192:-4096] = b"\xa5" * (len(content) - 8192 - 4096)
+    ledger_file.write_bytes(content)
+
+    error = await refused(file_url)
+
+    assert f"the ledger file {ledger_file} is damaged" in error.message
+    assert "backup" in error.hint
+
+
+async def test_truncated_file(file_url: str, ledger_file: Path) -> None:
+    await (await open_ledger(file_url)).close()
+    content = ledger_file.read_bytes()
+    ledger_file.write_bytes(content[: len(content) // 2])
+
+    assert "is damaged" in (await refused(file_url)).message
+
+
+async def test_folder_in_the_files_place(tmp_path: Path) -> None:
+    error = await refused(f"sqlite:///{tmp_path}")
+
+    assert f"the ledger file {tmp_path} cannot be opened" in error.message
+    assert "folder" in error.hint
+
+
+async def test_missing_folder(tmp_path: Path) -> None:
+    error = await refused(f"sqlite:///{tmp_path}/none/ledger.db")
+
+    assert "cannot be opened" in error.message
+
+
+async def test_file_that_may_only_be_read(file_url: str, ledger_file: Path) -> None:
+    """Root may write anything, so the file is made read-only by its address."""
+    await (await open_ledger(file_url)).close()
+
+    error = await refused(f"sqlite:///file:{ledger_file}?mode=ro&uri=true")
+
+    assert "cannot be written" in error.message
+
+
+async def test_file_held_by_another_program(
+    file_url: str, ledger_file: Path, file_ledger: Ledger
+) -> None:
+    other = sqlite3.connect(ledger_file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    error = await refused(file_url)
+
+    other.close()
+    assert f"the ledger file {ledger_file} is in use" in error.message
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://host/db", "oracle+x://h/d"])
+async def test_addresses_of_no_ledger(url: str) -> None:
+    error = await refused(url)
+
+    assert "is not SQLite or PostgreSQL" in error.message
+    assert "sqlite:///" in error.hint
+
+
+async def test_both_spellings_of_a_sqlite_address(file_url: str) -> None:
+    ledger = await open_ledger(file_url)
+    await put(ledger, "phone", 3)
+    other = await open_ledger(file_url.replace("sqlite:", "sqlite+aiosqlite:"))
+    assert (await row_of(other, "phone")).on_hand == 3
+    await other.close()
+    await ledger.close()
+
+
+async def test_password_is_not_shown() -> None:
+    try:
+        import asyncpg  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError:
+        error = await refused("postgresql://user:hunter2@localhost/stock")
+        assert "user:***@localhost/stock" in error.message
+        assert "hunter2" not in error.message + error.hint
+
+
+def test_current_ledger_is_opened_without_alembic(file_url: str) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from tests.ledger.steps import open_ledger\n"
+        "async def main():\n"
+        "    await (await open_ledger(sys.argv[1])).close()\n"
+        "    print('alembic' in sys.modules)\n"
+        "asyncio.run(main())\n"
+    )
+    root = Path(__file__).parents[2]
+
+    def run() -> str:
+        command = [sys.executable, "-c", code, file_url]
+        return subprocess.run(
+            command, cwd=root, check=True, capture_output=True, text=True, timeout=30
+        ).stdout
+
+    assert run() == "True\n"
+    assert run() == "False\n"
+
+
+def test_versions_are_the_scripts_on_disk() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+
+    assert tuple(s.revision for s in scripts.walk_revisions())[::-1] == migrations.KNOWN
+    assert scripts.get_current_head() == migrations.HEAD
+
+
+async def test_migrated_tables_are_the_declared_ones(
+    file_ledger: Ledger, ledger_file: Path
+) -> None:
+    engine = create_engine(f"sqlite:///{ledger_file}")
+    with engine.connect() as connection:
+        options = {"version_table": migrations.VERSION_TABLE}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+async def test_migrated_sql_is_the_declared_one(file_ledger: Ledger, ledger_file: Path) -> None:
+    """Alembic compares neither CHECKs nor defaults: compare the SQL of a ledger made directly."""
+    declared = ledger_file.with_name("declared.db")
+    engine = create_engine(f"sqlite:///{declared}")
+    metadata.create_all(engine)
+    engine.dispose()
+
+    assert _table_sql(ledger_file) == _table_sql(declared)
+
+
+def _table_sql(path: Path) -> dict[str, list[str]]:
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+    connection.close()
+    return {
+        name: sorted(line.strip(", \t") for line in sql.split("\n"))
+        for name, sql in rows
+        if name in metadata.tables
+    }
+
+
+@pytest.mark.parametrize("table", [stock, moves], ids=["stock", "moves"])
+def test_every_setting_has_a_column(table) -> None:
+    assert set(SkuSettings.__struct_fields__) <= set(table.c.keys())

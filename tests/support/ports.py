@@ -1,0 +1,14 @@
+"""Free loopback ports."""
+
+import socket
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on.
+
+    Another process may take it before it is used: whoever starts a server on it tries again.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
