@@ -96,8 +96,9 @@ def _endpoints(services: Services) -> dict[str, dict[str, Endpoint]]:
 def _starlette(services: Services, endpoints: dict[str, dict[str, Endpoint]]) -> Starlette:
     routes = [Route(path, Methods(services, by_method)) for path, by_method in endpoints.items()]
     routes.append(Route("/", Methods(services, {"GET": _welcome(services)})))
+    nowhere = Route("/{path:path}", Endpoint("not-found", _not_found, services, scope=""))
     return Starlette(
-        routes=[*routes, *docs.routes()],
+        routes=[*routes, *docs.routes(), nowhere],
         exception_handlers={HTTPException: _as_problem},
     )
 
@@ -108,6 +109,10 @@ def _welcome(services: Services) -> Endpoint:
         return json_reply(200, {"name": "stockgate", "version": __version__, **links})
 
     return Endpoint("welcome", welcome, services, scope="")
+
+
+async def _not_found(_call: Call) -> Reply:
+    raise BadRequest("not-found")
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:

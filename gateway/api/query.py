@@ -1,8 +1,8 @@
 """Queries as structs, refused with the parameter's name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -20,7 +20,7 @@ def decode_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:
 
     Raises BadRequest invalid-request whose errors name the `parameter`.
     """
-    info = _info(kind)
+    info = _info(cast(Hashable, kind))
     given, errors = _gather(pairs, {field.encode_name: field.type for field in info.fields})
     if not errors:
         try:
@@ -65,7 +65,7 @@ def _of_parameter(error: FieldError) -> FieldError:
 
 
 @cache
-def _info(kind: type) -> inspect.StructType:
+def _info(kind: Hashable) -> inspect.StructType:
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType)
     return info

@@ -1,10 +1,8 @@
 """What every command needs: the configuration, the stores, an event loop, tables."""
 
-import asyncio
 import os
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import click
 from rich import box
@@ -14,6 +12,7 @@ from rich.table import Table
 from gateway.core.clock import SystemClock
 from gateway.core.config import Config, load_config
 from gateway.runtime.core import Core, open_core
+from gateway.runtime.eventloop import run
 
 T = TypeVar("T")
 
@@ -30,16 +29,6 @@ config_option = click.option(
 def load(config_path: str | None) -> Config:
     """The configuration in force."""
     return load_config(config_path, os.environ)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result, on the fastest event loop there is."""
-    if sys.platform == "win32":
-        return asyncio.run(work)
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
 
 
 def with_core(config_path: str | None, work: Callable[[Core], Awaitable[T]]) -> T:

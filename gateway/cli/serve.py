@@ -5,9 +5,10 @@ import sys
 
 import click
 
-from gateway.cli.common import config_option, load, run
+from gateway.cli.common import config_option, load
 from gateway.core.clock import SystemClock
 from gateway.runtime import server
+from gateway.runtime.eventloop import run
 from gateway.runtime.server import Serving
 
 EXIT_INTERRUPTED = 130

@@ -42,7 +42,7 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
     async with AsyncExitStack() as stack:
         store = await Store.open(config, clock, exclusive=exclusive)
         stack.push_async_callback(store.close)
-        Path(config.data_dir).mkdir(parents=True, exist_ok=True)
+        _make_folder(config.data_dir)
         ledger = await Ledger.open(config.ledger_url, clock, migrate=True)
         stack.push_async_callback(ledger.close)
         snapshot = Snapshot(clock)
@@ -51,6 +51,16 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
         await _check_pair(config, catalogue, ledger)
         verifier = Verifier(catalogue, places, ledger, clock)
         yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier)
+
+
+def _make_folder(data_dir: str) -> None:
+    try:
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            f"cannot create the data folder {data_dir}: {error.strerror}",
+            hint="Set data_dir to a folder that this user may write.",
+        ) from error
 
 
 def _open_place(store: Store, shard: int, snapshot: Snapshot, stack: AsyncExitStack) -> Place:

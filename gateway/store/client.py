@@ -76,7 +76,7 @@ class ScriptChannel:
                 elif connection.is_connected and await _was_closed(connection):
                     await connection.disconnect(nowait=True)
                 if not connection.is_connected:
-                    await connection.connect()
+                    await connection.connect()  # type: ignore[no-untyped-call]
                 return connection
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()

@@ -62,9 +62,7 @@ class Listing:
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def _call(self, *command: Any) -> Any:
-        return await guarded(
-            execute(self._client, *command), self._clock, self._call_timeout_s
-        )
+        return await guarded(execute(self._client, *command), self._clock, self._call_timeout_s)
 
 
 async def guarded(call: Awaitable[T], clock: Clock, timeout_s: float) -> T:

@@ -76,9 +76,7 @@ async def _check_meta(client: Redis, url: str, shards: int, clock: Clock, timeou
     wanted = {"shards": str(shards), "format": FORMAT}
     for name, value in wanted.items():
         await guarded(execute(client, "HSETNX", keys.META, name, value), clock, timeout_s)
-        found = _text(
-            await guarded(execute(client, "HGET", keys.META, name), clock, timeout_s)
-        )
+        found = _text(await guarded(execute(client, "HGET", keys.META, name), clock, timeout_s))
         if found != value:
             raise SetupError(
                 f"{url} was set up with {name} {found}; this gateway is configured for {value}",

@@ -46,7 +46,7 @@ class Store:
         url = config.store
         if url == MEMORY and not exclusive:
             raise SetupError(
-                'store = "memory://" lives inside the gateway\'s process; it cannot be read from here',
+                'store = "memory://" lives inside the gateway\'s own process',
                 hint="Use the gateway's HTTP API, or another store.",
             )
         if url == EMBEDDED:

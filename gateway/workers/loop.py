@@ -62,7 +62,7 @@ class Loop:
 
     async def _guarded_step(self) -> float:
         try:
-            pause_s = await self._step()
+            pause_s: float = await self._step()
         except StockgateError as error:
             if self._failures == 0:
                 self._log.warning("%s: %s; trying again until it works", self._name, error)
@@ -78,7 +78,7 @@ class Loop:
     def _back_off(self) -> float:
         self._on_failure()
         self._failures += 1
-        longest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10))
+        longest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
         return longest * (0.5 + self._clock.jitter() / 2)
 
     async def _pause(self, seconds: float) -> None:
