@@ -29,6 +29,7 @@ RESULTS = Path(__file__).with_name("results")
 PAYMENT_WINDOW_S = 10  # short, so that what is cut off at the end comes back on sale soon
 QUIET_WAIT_MAX_S = 60.0
 PROGRESS_EVERY_S = 5.0
+PLAIN_WIDTH = 120  # columns, where the output goes into a file or a pipe
 CONFIG = f"""
 [hold]
 payment_window_s = {PAYMENT_WINDOW_S}
@@ -39,6 +40,8 @@ def main() -> int:
     """Run what the command line asks for; the exit code."""
     options = parse_options()
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     try:
         return asyncio.run(run(options, console))
     except SetupError as wrong:
@@ -93,7 +96,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
             store = stack.enter_context(PrivateRedis(options.redis_binary)).url
         gateway = PrivateGateway(SystemClock(), store=store, more_config=CONFIG)
         await stack.enter_async_context(gateway)
-        console.print(f"gateway at {gateway.url} on {store}, results in {folder}")
+        console.print(f"gateway at {gateway.url} on {store}, results in {folder}", soft_wrap=True)
         caller = HttpCaller(gateway.url, SystemClock(), connections_max=64)
         stack.callback(caller.close)
         evidence = await sell(options, console, gateway, caller, folder)
@@ -180,7 +183,7 @@ async def watch(console: Console, closing: Closing, skus: list[str]) -> None:
         for sku in skus:
             terms = await closing.terms(sku)
             words.append(f"{sku} sold {terms.sold} held {terms.held} available {terms.available}")
-        console.print(f"{time.monotonic() - started_s:4.0f} s  " + "  ".join(words))
+        console.print(f"{time.monotonic() - started_s:4.0f} s  " + "  ".join(words), soft_wrap=True)
 
 
 async def gather(
@@ -228,7 +231,8 @@ def conclude(
     counted = counters(evidence)
     write_json(folder / "verdict.json", setup=setup, checks=checks, counters=counted, steps=steps)
     show(console, checks, counted, steps)
-    console.print(f"report: {folder / 'report.html'}, verdict: {folder / 'verdict.json'}")
+    console.print(f"report  {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"verdict {folder / 'verdict.json'}", soft_wrap=True)
     return 0 if all(check.ok for check in checks) else 1
 
 

@@ -167,6 +167,7 @@ def judge(evidence: Evidence) -> list[Check]:
         *checks,
         _endings(evidence),
         _limits(evidence),
+        _nobody_paid_in_vain(evidence),
         _known_to_someone(evidence),
         _nothing_strange(evidence),
         _no_failures(evidence),
@@ -243,6 +244,17 @@ def _limits(evidence: Evidence) -> Check:
         if 0 < limits.get(sku, 0) < quantity
     ]
     return Check("buyer limits kept", not broken, _some(broken) or f"{len(owned)} buyers")
+
+
+def _nobody_paid_in_vain(evidence: Evidence) -> Check:
+    """The ledger has every unit that was on hold: it never has to refuse a payment."""
+    rejected = [
+        order.id
+        for order in _orders(evidence)
+        if "rejected" in (order.belief, evidence.states.get(order.id))
+    ]
+    fine = "no payment refused by the ledger"
+    return Check("every hold was a real unit", not rejected, _some(rejected) or fine)
 
 
 def _known_to_someone(evidence: Evidence) -> Check:

@@ -14,7 +14,7 @@ from gateway.api.schemas import (
     is_sku,
 )
 from gateway.api.storefront import REPLAYED, refusal
-from gateway.api.views import reservation_out, sku_out
+from gateway.api.views import reservation_json, sku_out
 from gateway.core.config import config_as_rows
 from gateway.core.model import Reservation
 from gateway.sale.outcomes import Granted, Refused
@@ -99,7 +99,7 @@ async def list_reservations(call: Call) -> Reply:
             number += 1
         if number == len(call.services.places) or len(found) >= query.limit:
             break
-    items = [reservation_out(granted) for granted in found]
+    items = [reservation_json(granted) for granted in found]
     if number == len(call.services.places):
         return json_reply(200, ReservationListOut(items))
     return json_reply(200, ReservationListOut(items, next=f"{number}.{cursor}"))

@@ -26,6 +26,7 @@ from gateway.api.endpoint import (
     Send,
     json_reply,
 )
+from gateway.api.headers import language
 from gateway.api.openapi import OPERATIONS
 from gateway.api.problems import BadRequest
 from gateway.api.services import Services
@@ -121,11 +122,9 @@ async def _as_problem(request: Request, error: Exception) -> Response:
     code = {404: "not-found", 405: "method-not-allowed"}.get(status, "internal-error")
     allow = getattr(error, "headers", None) or {}
     given = [(name.lower().encode(), value.encode()) for name, value in allow.items()]
-    lang = request.headers.get("accept-language", "")
+    lang = language(request.headers.get("accept-language", "").encode("latin-1"))
     refusal = BadRequest(code, headers=given)
-    status, headers, body = refusal.render(
-        lang="zh" if lang.startswith("zh") else "en", instance=request.url.path
-    )
+    status, headers, body = refusal.render(lang=lang, instance=request.url.path)
     response = Response(body, status)
     response.raw_headers = headers
     return response

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Raw
 
 from gateway.api import headers as h
 from gateway.api.auth import Caller
@@ -21,7 +22,7 @@ from gateway.api.body import (
     check_content_type,
     decode,
 )
-from gateway.api.problems import BadRequest, Headers, Params, render
+from gateway.api.problems import BadRequest, FieldError, Headers, Params, render
 from gateway.api.services import Services
 from gateway.core import metrics
 from gateway.core.errors import (
@@ -89,7 +90,12 @@ class Call:
     def query(self) -> list[tuple[str, str]]:
         """The query's parameters in order; a value may be empty."""
         text = self.scope["query_string"].decode("latin-1")
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+        try:
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+        except ValueError:
+            count = text.count("&") + 1
+            bounds = {"low": 0, "high": QUERY_FIELDS_MAX, "count": count}
+            raise BadRequest("invalid-request", [FieldError("", "size", bounds)]) from None
 
     async def body(self) -> bytes:
         """The raw body, within the limits of size and time."""
@@ -126,7 +132,7 @@ JSON_TYPE = (b"content-type", b"application/json")
 
 def json_reply(status: int, value: Any, *more: tuple[bytes, bytes], store: bool = False) -> Reply:
     """An answer in JSON; not to be stored unless its headers say otherwise (`store`)."""
-    body = _encode(value)
+    body = bytes(value) if type(value) is Raw else _encode(value)
     length = (b"content-length", b"%d" % len(body))
     fixed = [JSON_TYPE, length] if store else [JSON_TYPE, length, NO_STORE]
     return Reply(status, [*fixed, *more], body)

@@ -202,7 +202,6 @@ class ReservationOut(msgspec.Struct, frozen=True, gc=False):
         Annotated[int, Meta(ge=0, description="Seconds to it: count these, clocks differ.")]
         | UnsetType
     ) = UNSET
-    created_at: MomentText | UnsetType = UNSET
     channel: Channel | UnsetType = UNSET
     payment_ref: PaymentRef | UnsetType = UNSET
 

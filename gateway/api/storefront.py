@@ -16,7 +16,7 @@ from gateway.api.schemas import (
     StockQuery,
     is_sku,
 )
-from gateway.api.views import problem_params, reservation_out, stock_out
+from gateway.api.views import problem_params, reservation_json, stock_out
 from gateway.core.model import State
 from gateway.sale.outcomes import Answer, Granted, Refused
 from gateway.sale.reservations import hold_request
@@ -36,11 +36,9 @@ async def create(call: Call) -> Reply:
     answer = await call.services.reservations.reserve(_hold_request(call, key, wanted))
     if isinstance(answer, Refused):
         return refusal(call, answer)
-    out = reservation_out(answer)
-    location = (b"location", b"/v1/reservations/" + out.id.encode())
     if answer.replayed:
-        return json_reply(201, out, location, REPLAYED)
-    return json_reply(201, out, location)
+        return json_reply(201, reservation_json(answer), _location(answer), REPLAYED)
+    return json_reply(201, reservation_json(answer), _location(answer))
 
 
 async def create_batch(call: Call) -> Reply:
@@ -90,12 +88,12 @@ async def confirm(call: Call) -> Reply:
     )
     if isinstance(answer, Refused):
         return refusal(call, answer)
-    out = reservation_out(answer)
+    out = reservation_json(answer)
     applied = preferred.applied(most_s=WAIT_MAX_S).encode()
     more = [(b"preference-applied", applied)] if applied else []
     if answer.reservation.state is State.SETTLED:
         return json_reply(200, out, *more)
-    more += [(b"location", b"/v1/reservations/" + out.id.encode()), (b"retry-after", b"1")]
+    more += [_location(answer), (b"retry-after", b"1")]
     return json_reply(202, out, *more)
 
 
@@ -129,6 +127,10 @@ def refusal(call: Call, refused: Refused) -> Reply:
     return call.problem(refused.code, problem_params(refused), refused.retry_after_s)
 
 
+def _location(granted: Granted) -> tuple[bytes, bytes]:
+    return b"location", b"/v1/reservations/" + granted.reservation.id.encode()
+
+
 def _hold_request(call: Call, key: str, wanted: ReservationIn) -> HoldRequest:
     return hold_request(
         call.caller.name, key, wanted.buyer, wanted.lines, wanted.ttl_s, wanted.channel
@@ -149,12 +151,12 @@ def _check_ttl(call: Call, wanted: Iterable[tuple[str, ReservationIn]]) -> None:
 def _step_reply(call: Call, answer: Answer) -> Reply:
     if isinstance(answer, Refused):
         return refusal(call, answer)
-    return json_reply(200, reservation_out(answer))
+    return json_reply(200, reservation_json(answer))
 
 
 def _batch_result(call: Call, answer: Answer | BaseException) -> BatchResultOut:
     if isinstance(answer, Granted):
-        out = reservation_out(answer)
+        out = reservation_json(answer)
         if answer.replayed:
             return BatchResultOut(201, reservation=out, replayed=True)
         return BatchResultOut(201, reservation=out)

@@ -21,6 +21,7 @@ from gateway.core.errors import SetupError
 ARRIVALS_PER_S = 1000
 RUSH_MIN_S = 1.0
 GIVE_UP_HOLDS = 12  # returned units go round this many times at most
+PLAIN_WIDTH = 120  # columns, where the output goes into a file or a pipe
 EXIT_BROKEN = 1
 EXIT_INTERRUPTED = 130
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -82,6 +83,8 @@ async def _run(options: Options, clock: Clock) -> Verdict:
     """Start what is needed, sell, judge, show; everything started is stopped on the way out."""
     _cancel_on_terminate()
     console = Console(quiet=options.as_json, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     async with AsyncExitStack() as stack:
         private = None
         if not options.url:
@@ -94,7 +97,10 @@ async def _run(options: Options, clock: Clock) -> Verdict:
         stack.callback(desk.close)
         await _check_reachable(desk, url)
         console.print(f"gateway at {url}, seed {options.seed}")
-        verdict, verify = await _sell(options, clock, (crowd, desk), private, console)
+        try:
+            verdict, verify = await _sell(options, clock, (crowd, desk), private, console)
+        except SetupError as wrong:
+            raise _with_log(wrong, private) from None
     if options.as_json:
         click.echo(_to_json(verdict, verify))
     else:
@@ -151,6 +157,13 @@ async def _check_reachable(caller: HttpCaller, url: str) -> None:
             hint="start one with `stockgate serve`, or leave --url out to use a private one",
         )
     raise SetupError(f"the gateway at {url} is not ready: {answer.code}")
+
+
+def _with_log(wrong: SetupError, private: PrivateGateway | None) -> SetupError:
+    """The same error with the private gateway's last words, which go away with its folder."""
+    if private is None:
+        return wrong
+    return SetupError(f"{wrong.message}\n{private.log_tail()}", hint=wrong.hint)
 
 
 def _cancel_on_terminate() -> None:

@@ -145,6 +145,7 @@ class Crowd:
 
     async def _order_again_then_pay(self, buyer: Buyer, kept: Kept) -> None:
         answer = await self._ask_unit(buyer, f"{buyer.name}-again", self._clock.monotonic())
+        self._record.second_orders += answer.status not in TRY_AGAIN
         if answer.ok:
             second = self._record.accept(answer, buyer.name)
             self._record.anomaly(f"{buyer.name} got {second.id} beyond a limit of one")

@@ -1,6 +1,7 @@
 """A private gateway: started on a free port with a folder of its own, stopped and removed after."""
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -94,6 +95,7 @@ class PrivateGateway:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C is ours: the gateway is stopped by us, in order
             )
 
@@ -126,6 +128,7 @@ class PrivateGateway:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env=_environment(),
                 timeout=VERIFY_WAIT_MAX_S,
                 check=False,
             )
@@ -135,6 +138,11 @@ class PrivateGateway:
 
 
 _STOCKGATE = (sys.executable, "-m", "gateway")
+
+
+def _environment() -> dict[str, str]:
+    """Ours without settings of Stockgate: they would lead it to stores that are not private."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("STOCKGATE_")}
 
 
 def _free_port() -> int:

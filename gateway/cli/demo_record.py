@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.cli.demo_client import Answer
+from gateway.core.errors import SetupError
 
 ANOMALIES_KEPT_MAX = 20
 
@@ -44,7 +45,8 @@ class Record:
         self.retried: Counter[str] = Counter()
         self.sent_home = 0
         self.replays = 0
-        self.second_orders_refused = 0
+        self.second_orders = 0
+        self.second_orders_refused = 0  # by the buyer limit, not for lack of units
         self.anomalies: list[str] = []
         self.anomaly_count = 0
         self.latencies_ms: dict[str, list[float]] = {}
@@ -105,5 +107,11 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def read_terms(body: dict[str, Any]) -> Terms:
-    """Terms out of an admin answer. Raises msgspec.ValidationError when a term is missing."""
-    return msgspec.convert(body, Terms)
+    """Terms out of an admin answer. Raises SetupError when it is not one of this version."""
+    try:
+        return msgspec.convert(body, Terms)
+    except msgspec.ValidationError as wrong:
+        raise SetupError(
+            f"this gateway gives a SKU's terms in another form: {wrong}",
+            hint="use the demo of the gateway's own version",
+        ) from None

@@ -168,7 +168,8 @@ def show_verdict(console: Console, verdict: Verdict, verify_output: str) -> None
     console.print(_latency_table(verdict))
     console.print(_checks_table(verdict))
     if verify_output:
-        console.print(Panel(Text.from_ansi(verify_output), title="stockgate verify", expand=False))
+        console.print("stockgate verify", style="italic")
+        console.print(Text.from_ansi(verify_output), soft_wrap=True)
     figures = verdict.figures
     outcome = "the sale held" if verdict.ok else "THE SALE DID NOT HOLD"
     console.print(

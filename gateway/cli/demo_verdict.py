@@ -65,6 +65,8 @@ def judge(evidence: Evidence) -> Verdict:
         _sold_is_what_buyers_have(evidence),
         _endings_as_told(evidence),
         _one_unit_a_buyer(evidence),
+        _limit_refuses(evidence),
+        _nobody_paid_in_vain(evidence),
         _invariant(evidence),
         _units_explained(evidence),
         _nothing_strange(evidence),
@@ -125,6 +127,20 @@ def _one_unit_a_buyer(evidence: Evidence) -> Check:
     greedy = [buyer for buyer, units in owned.items() if units > 1]
     detail = f"{len(owned)} buyers own a unit, {len(greedy)} own more than one"
     return Check("one unit a buyer", not greedy, detail)
+
+
+def _limit_refuses(evidence: Evidence) -> Check:
+    """Second orders are refused for the limit, not because the units happened to be gone."""
+    asked, refused = evidence.record.second_orders, evidence.record.second_orders_refused
+    detail = f"{refused} of {asked} second orders refused by the buyer limit"
+    return Check("the buyer limit refuses", refused > 0 or asked == 0, detail)
+
+
+def _nobody_paid_in_vain(evidence: Evidence) -> Check:
+    """The ledger has every unit that was on hold: it never has to refuse a payment."""
+    rejected = sum(kept.final == "rejected" for kept in evidence.record.kept.values())
+    detail = f"{rejected} payments refused by the ledger"
+    return Check("every hold was a real unit", rejected == 0, detail)
 
 
 def _invariant(evidence: Evidence) -> Check:

@@ -1,7 +1,9 @@
 """`stockgate serve`: the gateway itself."""
 
 import logging
+import shutil
 import sys
+from pathlib import Path
 
 import click
 
@@ -18,13 +20,13 @@ Try it (paste into another terminal):
 
   curl -s {url}/v1/stock/{sku}
 
-  curl -s {url}/v1/reservations -H 'Content-Type: application/json' \\
+  HELD=$(curl -s {url}/v1/reservations -H 'Content-Type: application/json' \\
     -H "Idempotency-Key: order-$RANDOM" \\
-    -d '{{"buyer":"ada","lines":[{{"sku":"{sku}","quantity":1}}]}}' | tee /tmp/reservation.json
+    -d '{{"buyer":"ada","lines":[{{"sku":"{sku}","quantity":1}}]}}'); echo "$HELD"
 
-  ID=$(grep -o '"id":"[^"]*' /tmp/reservation.json | cut -d'"' -f4)
+  ID=$(echo "$HELD" | cut -d'"' -f4)
   curl -s {url}/v1/reservations/$ID/confirm -H 'Content-Type: application/json' \\
-    -d '{{"payment_ref":"pay-1"}}'
+    -d "{{\\"payment_ref\\":\\"pay-$RANDOM\\"}}"
 
   {verify}
 """
@@ -37,6 +39,8 @@ def serve(config_path: str | None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    for chatty in ("alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     config = load(config_path)
     try:
         code = run(server.serve(config, SystemClock(), lambda it: _announce(it, config_path)))
@@ -44,6 +48,16 @@ def serve(config_path: str | None) -> None:
         code = EXIT_INTERRUPTED
     click.echo("Stopped. Everything answered is kept." if code == 0 else "Stopped.")
     sys.exit(code)
+
+
+def _command() -> str:
+    """How this command was called, so that others can be called the same way."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m gateway"
+    if shutil.which(called.name) == str(called):
+        return called.name
+    return str(called)
 
 
 def _announce(serving: Serving, config_path: str | None) -> None:
@@ -62,6 +76,6 @@ def _announce(serving: Serving, config_path: str | None) -> None:
         click.echo(f"  demo    {serving.imported} SKUs imported from {config.demo.catalogue}")
     if serving.sample_sku:
         option = f" --config {config_path}" if config_path else ""
-        verify = f"stockgate verify{option}" if durable else f"curl -s {serving.url}/v1/admin/skus"
+        verify = f"{_command()} verify{option}" if durable else f"curl -s {serving.url}/v1/admin/skus"
         click.echo("\n" + TRY.format(url=serving.url, sku=serving.sample_sku, verify=verify))
     click.echo("Ctrl-C drains and stops.")

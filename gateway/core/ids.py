@@ -34,9 +34,9 @@ def key_field(caller: str, key: str) -> str:
     )
 
 
-def fingerprint(key: str, body: bytes) -> str:
-    """Eight characters (48 bits) that tell whether a key came back with another body."""
-    return b2a_base64(blake2b(body, key=key.encode()[:64], digest_size=6).digest())[:8].decode()
+def fingerprint(key: str, meaning: str) -> str:
+    """Eight characters (48 bits) that tell whether a key came back with another meaning."""
+    return b2a_base64(blake2b(f"{key}\0{meaning}".encode(), digest_size=6).digest())[:8].decode()
 
 
 def time_prefix(created_ms: int) -> str:

@@ -34,8 +34,11 @@ def hold_request(
 
     The same key with the same meaning gives the same request, whatever its spelling was.
     """
-    text = ",".join([f"{line.sku}*{line.quantity}" for line in lines])
-    meaning = f"{buyer}|{channel}|{ttl_s}|{text}".encode()
+    if len(lines) == 1:
+        text = f"{lines[0].sku}*{lines[0].quantity}"
+    else:
+        text = ",".join([f"{line.sku}*{line.quantity}" for line in lines])
+    meaning = f"{buyer}|{channel}|{ttl_s}|{text}"
     return HoldRequest(
         field=key_field(caller, key),
         middle=f"{fingerprint(key, meaning)}|{buyer}|{channel}||",

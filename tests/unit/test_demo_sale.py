@@ -115,7 +115,7 @@ async def test_a_shop_that_dies_ends_the_sale_with_a_message():
     shop = Dies(clock)
     sale = FlashSale(shop, shop, clock, plan_of(), give_up_s=60.0)
     await sale.prepare()
-    with pytest.raises(SetupError, match="did not give the terms"):
+    with pytest.raises(SetupError, match="no longer gives the terms"):
         await sale.run(lambda terms: None)
 
 

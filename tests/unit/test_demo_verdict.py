@@ -90,6 +90,19 @@ def test_two_units_for_one_buyer():
     assert broken(evidence(a=second)) == {"one unit a buyer"}
 
 
+def test_second_orders_that_only_the_lack_of_units_refused():
+    given = evidence()
+    given.record.second_orders = 4
+    assert broken(given) == {"the buyer limit refuses"}
+    given.record.second_orders_refused = 1
+    assert broken(given) == set()
+
+
+def test_a_payment_that_the_ledger_refused():
+    refused = Kept("d", "buyer-d", Belief.REJECTED, final="rejected")
+    assert broken(evidence(d=refused)) == {"every hold was a real unit"}
+
+
 def test_an_answer_outside_the_contract():
     given = evidence()
     given.record.anomaly("confirm x: 500 internal-error")

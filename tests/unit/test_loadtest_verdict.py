@@ -176,6 +176,10 @@ TAMPERED: dict[str, tuple[Callable[[], Evidence], str]] = {
         lambda: with_records(line("rumour")),
         "every answer in the contract",
     ),
+    "a payment that the ledger refused": (
+        lambda: with_state("o2", "rejected"),
+        "every hold was a real unit",
+    ),
     "a 500 by Locust's count": (
         lambda: replace(sound(), failures={"confirm": 1}),
         "no request failed",
