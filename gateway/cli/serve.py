@@ -76,6 +76,8 @@ def _announce(serving: Serving, config_path: str | None) -> None:
         click.echo(f"  demo    {serving.imported} SKUs imported from {config.demo.catalogue}")
     if serving.sample_sku:
         option = f" --config {config_path}" if config_path else ""
-        verify = f"{_command()} verify{option}" if durable else f"curl -s {serving.url}/v1/admin/skus"
+        verify = f"{_command()} verify{option}"
+        if not durable:
+            verify = f"curl -s {serving.url}/v1/admin/skus"
         click.echo("\n" + TRY.format(url=serving.url, sku=serving.sample_sku, verify=verify))
     click.echo("Ctrl-C drains and stops.")

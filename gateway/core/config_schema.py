@@ -132,7 +132,7 @@ class ReaperConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 100
     batch_max: Annotated[
         int, Meta(ge=1, le=4_096, description="Most holds expired in one call.")
-    ] = 500
+    ] = 200
 
 
 class SnapshotConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

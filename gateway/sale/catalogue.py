@@ -4,12 +4,14 @@ ledger begins the move -> Redis applies it, once, by its number -> ledger finish
 between leaves a pending move, which is driven on before the next one, and at start.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from gateway.core.codes import Reply
-from gateway.core.errors import InvariantBreach, Overloaded
+from gateway.core.errors import InvariantBreach, OutcomeUnknown, Overloaded
 from gateway.core.model import SkuSettings, SkuTerms
 from gateway.ledger import (
     Ledger,
@@ -28,6 +30,9 @@ from gateway.store.listing import Listing
 
 TRIES_MAX = 8
 """How often a change makes way for another one of the same SKU before it is refused."""
+
+WAITING_MAX = 256
+"""Calls that may wait for their turn at one shard before the next is refused."""
 
 _APPLIED = (Reply.DONE, Reply.UNCHANGED)
 
@@ -50,15 +55,39 @@ class Place(msgspec.Struct, frozen=True):
     listing: Listing
 
 
+class Turns:
+    """One call at a time: the commands of a shard have one connection."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for the turn. Raises Overloaded when too many wait already."""
+        if self._waiting >= WAITING_MAX:
+            raise Overloaded("too many calls about SKUs wait for Redis; nothing was sent")
+        self._waiting += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
 class Catalogue:
     """The SKUs of all shards. Business refusals are values.
 
-    Every call may raise StoreUnavailable, OutcomeUnknown, LedgerUnavailable or InvariantBreach;
-    a change that raised may be sent again.
+    Every call may raise StoreUnavailable, OutcomeUnknown, Overloaded, LedgerUnavailable or
+    InvariantBreach. A change that raised may be sent again, but for an adjustment without a key.
     """
 
     def __init__(self, places: Sequence[Place], ledger: Ledger, snapshot: Snapshot) -> None:
         self._places = places
+        self._turns = [Turns() for _ in places]
         self._ledger = ledger
         self._snapshot = snapshot
 
@@ -104,10 +133,11 @@ class Catalogue:
     async def get_many(self, skus: Sequence[str]) -> list[SkuTerms]:
         """The terms of those SKUs that exist, in the order given."""
         found: dict[str, SkuTerms] = {}
-        for place in self._places:
-            here = [sku for sku in skus if self._place(sku) is place]
+        for shard, place in enumerate(self._places):
+            here = [sku for sku in skus if self._shard(sku) == shard]
             if here:
-                now_ms, terms = await place.commands.snapshot(here)
+                async with self._turns[shard].take():
+                    now_ms, terms = await place.commands.snapshot(here)
                 self._snapshot.put(terms, now_ms)
                 found.update((t.sku, t) for t in terms)
         return [found[sku] for sku in skus if sku in found]
@@ -131,15 +161,23 @@ class Catalogue:
             begun = await self._ledger.begin_move(request)
             if isinstance(begun, MovePending):
                 await self._drive(begun.move)
-            elif isinstance(begun, Move):
-                return await self._finish(begun)
-            else:
+            elif not isinstance(begun, Move):
                 return await self._refusal(begun)
+            elif (finished := await self._finish(begun)) is not None:
+                return finished
         raise Overloaded(f"too many changes of SKU {request.sku} at once")
 
-    async def _finish(self, move: Move) -> Moved | Refused:
+    async def _finish(self, move: Move) -> Moved | Refused | None:
+        """None: others finished it, and went on; asked for again, it is known or repeatable."""
         replayed = move.state != "pending"
         applied = move.state == "applied" if replayed else await self._drive(move)
+        if applied is None:
+            if move.kind == "adjust" and move.key is None:
+                raise OutcomeUnknown(
+                    f"move {move.seq} of SKU {move.sku} was finished elsewhere, and others after "
+                    "it: look at the SKU before sending it again"
+                )
+            return None
         terms = await self.get(move.sku)
         if terms is None:
             raise InvariantBreach(f"Redis does not have SKU {move.sku}, the ledger has")
@@ -147,11 +185,18 @@ class Catalogue:
             return Moved(move, terms, replayed)
         return Refused("adjustment-refused", {"sku": move.sku, "available": terms.available})
 
-    async def _drive(self, move: Move) -> bool:
-        """Apply a pending move and finish it; whether it took effect."""
-        code, _ = await self._place(move.sku).commands.move_stock(
-            StockMove(move.sku, move.seq, move.on_hand_delta, move.safety_delta, move.settings)
-        )
+    async def _drive(self, move: Move) -> bool | None:
+        """Apply a pending move and finish it; whether it took effect.
+
+        None: somebody else had finished it, and a later one has been applied since.
+        """
+        shard = self._shard(move.sku)
+        async with self._turns[shard].take():
+            code, _ = await self._places[shard].commands.move_stock(
+                StockMove(move.sku, move.seq, move.on_hand_delta, move.safety_delta, move.settings)
+            )
+        if code == Reply.OUT_OF_ORDER and not await self._is_pending(move):
+            return None
         if code not in (*_APPLIED, Reply.TOO_FEW):
             raise InvariantBreach(
                 f"Redis refuses move {move.seq} of SKU {move.sku}: {code.name.lower()}; "
@@ -169,5 +214,9 @@ class Catalogue:
         available = terms.available if terms else 0
         return Refused("adjustment-refused", {"sku": refused.sku, "available": available})
 
-    def _place(self, sku: str) -> Place:
-        return self._places[keys.shard_of(sku, len(self._places))]
+    async def _is_pending(self, move: Move) -> bool:
+        pending = await self._ledger.pending_moves()
+        return any((p.sku, p.seq) == (move.sku, move.seq) for p in pending)
+
+    def _shard(self, sku: str) -> int:
+        return keys.shard_of(sku, len(self._places))

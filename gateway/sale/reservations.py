@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from gateway.core.codes import Reply
 from gateway.core.config import HoldConfig
+from gateway.core.errors import StockgateError
 from gateway.core.ids import fingerprint, key_field, make_id, split_id
 from gateway.core.model import HeldLine, Line, Reservation, State
 from gateway.ledger import Ledger, Recorded
@@ -52,7 +53,8 @@ def hold_request(
 class Reservations:
     """The reservations of all shards. One answer a call; business refusals are values.
 
-    Every call may raise StoreUnavailable, OutcomeUnknown, Overloaded or InvariantBreach.
+    Every call may raise StoreUnavailable, OutcomeUnknown, Overloaded or InvariantBreach, and
+    LedgerUnavailable when a reservation has to be looked up there.
     """
 
     def __init__(
@@ -112,7 +114,10 @@ class Reservations:
 
     async def _look_again(self, reservation_id: str, confirmed: Granted) -> Answer:
         """The announcement did not come; it may have been lost."""
-        shown = await self.show(reservation_id)
+        try:
+            shown = await self.show(reservation_id)
+        except StockgateError:
+            return confirmed  # which it is, whatever has become of it since
         if isinstance(shown, Granted):
             return _decided(confirmed, shown.reservation.state)
         return confirmed

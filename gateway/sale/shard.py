@@ -100,7 +100,9 @@ class Shard:
         async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:
             now_ms, records = await commands.show([request.field for request in batch])
             return [
-                ActAnswer(Reply.DONE if record else Reply.UNKNOWN_RESERVATION, record, now_ms)
+                ActAnswer(Reply.DONE, record, now_ms)
+                if record
+                else ActAnswer(Reply.UNKNOWN_RESERVATION, None, now_ms)
                 for record in records
             ]
 

@@ -1,11 +1,13 @@
 """Proves that everything adds up: counters against rows, Redis against the ledger.
 
 Every reservation in Redis is read and summed; the ledger recomputes itself. While a sale goes on
-the two are read at different moments, so a SKU that changed meanwhile is looked at again.
+these are read at different moments, so a SKU that changed meanwhile is looked at again, and
+what two moments may explain is no fault.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,13 +34,23 @@ class Rows(msgspec.Struct):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One SKU: its terms, what the rows add up to, what the ledger says, and what is wrong."""
+    """One SKU: its terms, what the rows add up to, what the ledger says, and what is wrong.
+
+    unsure: what did not add up while the SKU kept changing; two moments differ, so it proves
+    nothing.
+    """
 
     sku: str
     terms: SkuTerms | None
     rows: Rows
     ledger: LedgerCheck | None
     faults: tuple[str, ...]
+    unsure: tuple[str, ...] = ()
+
+    @property
+    def clear(self) -> bool:
+        """Whether everything added up."""
+        return not self.faults and not self.unsure
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -53,6 +65,11 @@ class Report(msgspec.Struct, frozen=True):
         """Whether nothing is wrong."""
         return not any(finding.faults for finding in self.findings)
 
+    @property
+    def unsure(self) -> tuple[str, ...]:
+        """SKUs that changed too fast to be recounted; look again when it is quieter."""
+        return tuple(f.sku for f in self.findings if f.unsure and not f.faults)
+
 
 class Verifier:
     """Recounts all SKUs. Reads only."""
@@ -66,51 +83,37 @@ class Verifier:
         self._clock = clock
 
     async def verify(self) -> Report:
-        """Look until nothing is wrong, or a fault has been seen in every round."""
-        sound: dict[str, Finding] = {}
-        report = await self._round(sound)
+        """Look until everything adds up, at most ROUNDS_MAX times; what the last look found."""
+        clear: dict[str, Finding] = {}
+        report = await self._round(clear)
         for number in range(2, ROUNDS_MAX + 1):
-            if report.ok:
+            if all(finding.clear for finding in report.findings):
                 break
-            sound.update((f.sku, f) for f in report.findings if not f.faults)
+            clear.update((f.sku, f) for f in report.findings if f.clear)
             await self._clock.sleep(ROUND_PAUSE_S)
-            report = msgspec.structs.replace(await self._round(sound), rounds=number)
+            report = msgspec.structs.replace(await self._round(clear), rounds=number)
         return report
 
-    async def _round(self, sound: dict[str, Finding]) -> Report:
+    async def _round(self, clear: dict[str, Finding]) -> Report:
         before = {t.sku: t for t in await self._all_terms()}
         rows, seen = await self._sum_rows()
         ledger = {check.sku: check for check in await self._ledger.audit()}
         after = {t.sku: t for t in await self._all_terms()}
         findings = []
         for sku in sorted({*after, *rows, *ledger}):
-            finding = await self._check(sku, before, after, rows, ledger)
-            # A SKU once found sound stays so: what changed since was checked when it was written.
-            findings.append(sound.get(sku, finding) if finding.faults else finding)
+            look = Look(before.get(sku), rows.get(sku, Rows()), ledger.get(sku), after.get(sku))
+            finding = await self._check(sku, look)
+            # A SKU once found clear stays so: what changed since was checked when it was written.
+            findings.append(finding if finding.clear else clear.get(sku, finding))
         return Report(tuple(findings), seen, 1)
 
-    async def _check(
-        self,
-        sku: str,
-        before: dict[str, SkuTerms],
-        after: dict[str, SkuTerms],
-        rows: dict[str, Rows],
-        ledger: dict[str, LedgerCheck],
-    ) -> Finding:
-        terms, sums, check = after.get(sku), rows.get(sku, Rows()), ledger.get(sku)
-        faults = [*(check.faults if check else ("the ledger does not have it",))]
-        if terms is None:
-            faults.append("Redis does not have it")
-        else:
-            faults += _terms_faults(terms, sums)
-            if check is not None:
-                faults += _pair_faults(terms, sums, check)
-            if terms.settings.buyer_limit:
-                faults += await self._buyer_faults(sku, sums)
-        earlier = before.get(sku)
-        if faults and terms is not None and (earlier is None or earlier.version != terms.version):
-            faults.append("(it changed while it was read)")
-        return Finding(sku, terms, sums, check, tuple(faults))
+    async def _check(self, sku: str, look: "Look") -> Finding:
+        sure, unsure = look.faults()
+        if look.after is not None and look.after.settings.buyer_limit:
+            unsure += await self._buyer_faults(sku, look.rows)
+        if not look.changed:
+            sure, unsure = [*sure, *unsure], []
+        return Finding(sku, look.after, look.rows, look.ledger, tuple(sure), tuple(unsure))
 
     async def _buyer_faults(self, sku: str, sums: Rows) -> list[str]:
         kept: dict[str, int] = {}
@@ -153,10 +156,49 @@ def _add_rows(rows: defaultdict[str, Rows], reservations: Iterable[Reservation])
                 sums.counted[r.buyer] = sums.counted.get(r.buyer, 0) + line.quantity
 
 
-def _terms_faults(terms: SkuTerms, rows: Rows) -> list[str]:
+class Look(NamedTuple):
+    """One SKU as it was read in one round, in this order."""
+
+    before: SkuTerms | None
+    rows: Rows
+    ledger: LedgerCheck | None
+    after: SkuTerms | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether its terms changed while it was read."""
+        return self.after is not None and (
+            self.before is None or self.before.version != self.after.version
+        )
+
+    def faults(self) -> tuple[list[str], list[str]]:
+        """What is wrong for sure, and what may be due to reading at different moments."""
+        sure = [*(self.ledger.faults if self.ledger else ())]
+        unsure = [] if self.ledger else ["the ledger does not have it"]
+        if self.after is None:
+            return [*sure, "Redis does not have it"], unsure
+        if not self.after.balanced:
+            sure.append("on_hand is not available + held + unsettled + safety_stock")
+        unsure += _row_faults(self.after, self.rows)
+        if self.ledger is not None:
+            # The rows were read first: what they call settled, the ledger had sold.
+            if self.rows.settled > self.ledger.sold_lines:
+                sold = self.ledger.sold_lines
+                sure.append(f"{self.rows.settled} units are settled, the ledger sold {sold}")
+            (unsure if self._moved(self.ledger) else sure).extend(
+                _pair_faults(self.after, self.ledger)
+            )
+            unsure += _pending_faults(self.after, self.ledger)
+        return sure, unsure
+
+    def _moved(self, ledger: LedgerCheck) -> bool:
+        """Whether units came or went, other than by sale, while it was read."""
+        same = self.before and self.after and self.before.move_seq == self.after.move_seq
+        return ledger.moves_pending > 0 or not same
+
+
+def _row_faults(terms: SkuTerms, rows: Rows) -> list[str]:
     faults = []
-    if not terms.balanced:
-        faults.append("on_hand is not available + held + unsettled + safety_stock")
     if terms.held != rows.held:
         faults.append(f"held is {terms.held}, its reservations hold {rows.held}")
     if terms.unsettled != rows.unsettled:
@@ -164,19 +206,23 @@ def _terms_faults(terms: SkuTerms, rows: Rows) -> list[str]:
     return faults
 
 
-def _pair_faults(terms: SkuTerms, rows: Rows, check: LedgerCheck) -> list[str]:
+def _pair_faults(terms: SkuTerms, check: LedgerCheck) -> list[str]:
     """What Redis has not mirrored yet is still in its unsettled units."""
-    ahead = terms.on_hand - check.on_hand
-    faults = []
-    if rows.settled > check.sold_lines:
-        faults.append(f"{rows.settled} units are settled, the ledger sold {check.sold_lines}")
-    if ahead != check.sold - terms.sold:
-        faults.append(
+    if terms.on_hand + terms.sold != check.on_hand + check.sold:
+        return [
             f"on_hand and sold: Redis {terms.on_hand} and {terms.sold}, "
             f"ledger {check.on_hand} and {check.sold}"
-        )
-    elif not 0 <= ahead <= terms.unsettled:
-        faults.append(f"the ledger deducted {ahead} units, of {terms.unsettled} unsettled")
+        ]
+    ahead = terms.on_hand - check.on_hand
+    if ahead > terms.unsettled:
+        return [f"the ledger deducted {ahead} units, of {terms.unsettled} unsettled"]
+    return []
+
+
+def _pending_faults(terms: SkuTerms, check: LedgerCheck) -> list[str]:
+    faults = []
+    if check.on_hand > terms.on_hand and check.on_hand + check.sold == terms.on_hand + terms.sold:
+        faults.append(f"Redis sold {terms.sold} units, the ledger {check.sold}")
     if check.moves_pending:
         faults.append(f"{check.moves_pending} stock moves are unfinished")
     return faults

@@ -8,6 +8,7 @@ every call, and an error that tells "nothing happened" (StoreUnavailable) from "
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -68,24 +69,32 @@ class ScriptChannel:
             return await self._exchange(connection, ("EVAL", script.text, *command[2:]))
 
     async def _ready(self) -> AbstractConnection:
+        connection = self._connection
+        if connection is not None and connection.is_connected:
+            if not await _was_closed(connection):
+                return connection
+            await connection.disconnect(nowait=True)
+        return await self._connect()
+
+    async def _connect(self) -> AbstractConnection:
+        if self._connection is None:
+            self._connection = _new_connection(self._client)
+        connection = self._connection
         try:
             async with self._clock.timeout(self._call_timeout_s):
-                connection = self._connection
-                if connection is None:
-                    connection = self._connection = _new_connection(self._client)
-                elif connection.is_connected and await _was_closed(connection):
-                    await connection.disconnect(nowait=True)
-                if not connection.is_connected:
-                    await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()  # type: ignore[no-untyped-call]
                 return connection
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
             raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
 
-    async def _exchange(self, connection: AbstractConnection, command: Sequence[Arg]) -> list[Any]:
+    async def _exchange(
+        self, connection: AbstractConnection, command: tuple[Arg, ...]
+    ) -> list[Any]:
         try:
             async with self._clock.timeout(self._call_timeout_s):
-                await connection.send_command(*command, check_health=False)
+                packed = pack_command(command)  # type: ignore[arg-type]
+                await connection.send_packed_command(packed, check_health=False)
                 reply: list[Any] = await connection.read_response()
                 return reply
         except NoScriptError:

@@ -78,7 +78,9 @@ class Store:
 
     def outbox(self, shard: int) -> Outbox:
         """The shard's outbox, read as this process."""
-        consumer = f"{socket.gethostname()}-{os.getpid()}"
+        # One process owns an embedded store, so its successor continues its work at once; a
+        # stranger's work is taken over after a while.
+        consumer = "gateway" if self._server else f"{socket.gethostname()}-{os.getpid()}"
         return Outbox(
             self._client, shard, consumer, self._clock, call_timeout_s=self._call_timeout_s
         )

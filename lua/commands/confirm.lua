@@ -70,7 +70,7 @@ local function confirm(field, r, ref, rule)
   if type(rule) == 'number' then
     return rule
   end
-  if not lines_are_sound(r) then
+  if not lines_are_sound(r, r.state ~= 'x' and 'held') then
     return INVARIANT_BREACH
   end
   if r.state ~= 'x' then

@@ -38,7 +38,7 @@ local function read_counts(s, buyers, n)
     local last = math.min(first + 1999, n)
     local counts = redis.call('HMGET', PREFIX .. 'buyers:' .. s.sku, unpack(buyers, first, last))
     for i = first, last do
-      s.counts[buyers[i]] = tonumber(counts[i - first + 1] or 0)
+      s.counts[buyers[i]] = tonumber(counts[i - first + 1] or 0) or 0
     end
   end
 end

@@ -20,7 +20,7 @@ local function release(field, r, _, rule)
   if type(rule) == 'number' then
     return rule
   end
-  if not lines_are_sound(r) then
+  if not lines_are_sound(r, 'held') then
     return INVARIANT_BREACH
   end
   give_back(r, rule)

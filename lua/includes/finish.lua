@@ -11,7 +11,7 @@ local function mirror(field, text, event, move)
   if type(rule) == 'number' then
     return rule
   end
-  if not lines_are_sound(r) then
+  if not lines_are_sound(r, 'unsettled') then
     return INVARIANT_BREACH
   end
   move(r)

@@ -1,11 +1,12 @@
 -- How units move between the terms of the invariant when a reservation changes state.
 -- Everything is in memory until commit(); commit() asserts first and writes after.
 
--- Whether every SKU of the reservation exists and adds up.
-local function lines_are_sound(r)
+-- Whether every SKU of the reservation exists, adds up, and has the reservation's units in
+-- `term`, which they are about to leave (nil: they come from wherever there are some).
+local function lines_are_sound(r, term)
   for _, line in ipairs(r.lines) do
     local s = get_sku(line.sku)
-    if not s or s.broken then
+    if not s or s.broken or (term and s[term] < line.quantity) then
       return false
     end
   end
@@ -34,7 +35,7 @@ end
 
 -- Expires a reservation whose deadline passed; false when a SKU of it is unsound.
 local function expire(field, r)
-  if not lines_are_sound(r) then
+  if not lines_are_sound(r, 'held') then
     return false
   end
   give_back(r, TRANSITIONS.expire[r.state])

@@ -14,7 +14,7 @@ end
 
 local function read_sku(sku)
   local v = redis.call('HMGET', PREFIX .. 'sku:' .. sku, unpack(SKU_FIELDS))
-  if not v[1] then
+  if not (v[1] or v[2] or v[12]) then
     skus[sku] = false
     return false
   end
@@ -43,7 +43,7 @@ end
 local function get_count(s, buyer)
   local count = s.counts[buyer]
   if not count then
-    count = tonumber(redis.call('HGET', PREFIX .. 'buyers:' .. s.sku, buyer) or 0)
+    count = tonumber(redis.call('HGET', PREFIX .. 'buyers:' .. s.sku, buyer) or 0) or 0
     s.counts[buyer] = count
   end
   return count

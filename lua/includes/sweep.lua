@@ -3,12 +3,22 @@ local swept_lists = {} -- { name, taken, whole } to be trimmed after commit
 local swept = 0        -- reservations looked at
 local expired = 0      -- reservations expired
 local stuck = 0        -- due reservations left alone because a SKU of theirs is unsound
-local due_names = nil  -- lists that are due, oldest first
+local due_names = {}   -- lists that are due, oldest first, as far as they were asked for
+local due_asked = 0
 local due_at = 1
+local DUE_PAGE = 16
 
-local function find_due()
-  due_names = redis.call('ZRANGEBYSCORE', PREFIX .. 'due', '-inf',
-    math.floor(NOW / DUE_STEP_MS), 'LIMIT', 0, 16)
+-- The list to be swept now; nil when nothing more is due.
+local function current_list()
+  if due_at > due_asked then
+    local names = redis.call('ZRANGEBYSCORE', PREFIX .. 'due', '-inf',
+      math.floor(NOW / DUE_STEP_MS), 'LIMIT', due_asked, DUE_PAGE)
+    for i, name in ipairs(names) do
+      due_names[due_asked + i] = name
+    end
+    due_asked = due_asked + DUE_PAGE
+  end
+  return due_names[due_at]
 end
 
 local function sweep_fields(fields)
@@ -29,13 +39,10 @@ local function sweep_fields(fields)
   end
 end
 
--- Sweeps up to `limit` more entries; false when nothing more is due in this call.
+-- Sweeps up to `limit` more entries of one list; false when nothing more is due.
 local function sweep(limit)
-  if not due_names then
-    find_due()
-  end
-  local list = due_names[due_at]
-  if not list or limit <= 0 then
+  local list = limit > 0 and current_list()
+  if not list then
     return false
   end
   local mark = swept_lists[due_at]

@@ -196,8 +196,9 @@ class Shop:
 
     async def finish(self, event: Event | str, *key_names: str) -> list[Reply]:
         """settle or reject, with the outbox entries that were read for these keys."""
-        await self.take()
         fields = [field_of(key) for key in key_names]
+        if not self._given.keys() >= set(fields):
+            await self.take()
         entries = [(self._given.get(field, "0-1"), field) for field in fields]
         command = self.commands.settle if event == Event.SETTLE else self.commands.reject
         return await command(entries)

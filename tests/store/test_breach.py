@@ -1,0 +1,166 @@
+"""A SKU whose counters contradict each other is left alone: nothing on it changes, nothing else
+is held up, and its holds are looked at again."""
+
+import pytest
+
+from gateway.core.codes import Reply
+from gateway.core.model import State
+from gateway.store import keys
+from gateway.store.commands import Sweep
+from tests.store.shop import TTL_MS, Shop, Terms, request
+
+SKU = keys.sku(0, "phone")
+TERMS = ("on_hand", "available", "held", "unsettled", "safety_stock")
+
+WRECKS = {
+    **{f"{term}-more": ("HINCRBY", SKU, term, 1) for term in TERMS},
+    **{f"{term}-less": ("HINCRBY", SKU, term, -1) for term in TERMS},
+    **{f"{term}-negative": ("HSET", SKU, term, -7) for term in (*TERMS, "sold")},
+    **{f"{term}-missing": ("HDEL", SKU, term) for term in (*TERMS, "sold")},
+    **{f"{term}-word": ("HSET", SKU, term, "many") for term in (*TERMS, "sold")},
+    **{f"{term}-nan": ("HSET", SKU, term, "nan") for term in (*TERMS, "sold")},
+    # These add up, but contradict the reservations.
+    "held-moved": ("HSET", SKU, "held", 0, "available", 14),
+    "unsettled-moved": ("HSET", SKU, "unsettled", 0, "available", 11),
+}
+
+BALANCED = ("held-moved", "unsettled-moved")
+
+
+@pytest.fixture
+async def stocked(shop: Shop) -> Shop:
+    """phone: held by 'held', 'paying' and 'due', unsettled by 'confirmed', late by 'expired'."""
+    shop.damaged = True
+    await shop.put("phone", 20, safety=5)
+    await shop.put("case", 20)
+    await shop.held("expired", ttl_ms=100)
+    shop.pass_ms(100)
+    await shop.expire()
+    for key in ("held", "paying", "confirmed"):
+        await shop.held(key)
+    await shop.held("due", ("phone", 2), ("case", 1), ttl_ms=100)
+    await shop.pay("paying")
+    await shop.confirm("confirmed")
+    await shop.take()
+    assert await shop.terms() == Terms(20, 10, held=4, unsettled=1, safety_stock=5)
+    return shop
+
+
+async def break_it(shop: Shop, wreck: str) -> dict[str, bytes]:
+    await shop.raw(*WRECKS[wreck])
+    return await shop.dump()
+
+
+@pytest.mark.parametrize("wreck", [name for name in WRECKS if name not in BALANCED])
+async def test_no_command_moves_units_of_a_broken_sku(stocked: Shop, wreck: str) -> None:
+    shop = stocked
+    before = await break_it(shop, wreck)
+    assert (await shop.hold("new")).code == Reply.INVARIANT_BREACH
+    assert (await shop.hold("new", ("case", 1), ("phone", 1))).code == Reply.INVARIANT_BREACH
+    for key in ("held", "paying", "expired"):
+        assert await shop.confirm(key) is Reply.INVARIANT_BREACH
+    for key in ("held", "paying"):
+        assert await shop.release(key) is Reply.INVARIANT_BREACH
+    assert await shop.settle("confirmed") == [Reply.INVARIANT_BREACH]
+    assert await shop.reject("confirmed") == [Reply.INVARIANT_BREACH]
+    assert await shop.move("phone", 5) == (Reply.INVARIANT_BREACH, 0)
+    shop.pass_ms(100)
+    for step in (shop.release, shop.confirm, shop.pay):
+        assert await step("due") is Reply.INVARIANT_BREACH
+    assert await shop.extend("due", TTL_MS) is Reply.INVARIANT_BREACH
+    assert await shop.dump() == before
+
+
+@pytest.mark.parametrize("wreck", WRECKS)
+async def test_other_skus_of_the_same_batch_go_on(stocked: Shop, wreck: str) -> None:
+    shop = stocked
+    await shop.held("case", ("case", 1))
+    await shop.held("case-due", ("case", 2), ttl_ms=100)
+    kept = (await break_it(shop, wreck))[SKU]
+    shop.pass_ms(100)
+    answers = await shop.act("release", ["held", "case", "due"], "")
+    codes = [answer.code for answer in answers]
+    if wreck != "unsettled-moved":
+        assert codes == [Reply.INVARIANT_BREACH, Reply.DONE, Reply.INVARIANT_BREACH]
+        assert await shop.commands.expire_due(100) == Sweep(2, 1, 1)
+        assert (await shop.dump())[SKU] == kept
+    else:
+        # Nothing unsettled is touched here, and held is right.
+        assert codes == [Reply.DONE, Reply.DONE, Reply.IS_EXPIRED]
+    answers_held = await shop.hold_all(request("x", ("case", 1)), request("y", ("case", 17)))
+    assert answers_held[0].code == Reply.HELD
+
+
+@pytest.mark.parametrize("wreck", [name for name in WRECKS if name != "unsettled-moved"])
+async def test_the_sweep_looks_again_in_a_minute(stocked: Shop, wreck: str) -> None:
+    shop = stocked
+    good = await shop.hash(SKU)
+    await break_it(shop, wreck)
+    shop.pass_ms(100)
+    for _ in range(3):
+        assert await shop.commands.expire_due(100) == Sweep(1, 0, 1)
+        assert await shop.commands.expire_due(100) == Sweep(0, 0, 0)
+        assert await shop.state("due") is State.HELD
+        shop.pass_ms(60_000)
+    await shop.raw("DEL", SKU)
+    await shop.raw("HSET", SKU, *(part for pair in good.items() for part in pair))
+    assert await shop.commands.expire_due(100) == Sweep(1, 1, 0)
+    assert await shop.state("due") is State.EXPIRED
+    assert await shop.terms() == Terms(20, 12, held=2, unsettled=1, safety_stock=5)
+    shop.damaged = False
+
+
+@pytest.mark.parametrize("event", ["settle", "reject"])
+async def test_unsettled_units_that_are_not_there_are_not_taken(stocked: Shop, event: str) -> None:
+    shop = stocked
+    await shop.held("case", ("case", 1))
+    await shop.confirm("case")
+    await break_it(shop, "unsettled-moved")
+    terms = await shop.terms()
+    assert await shop.finish(event, "confirmed", "case") == [Reply.INVARIANT_BREACH, Reply.DONE]
+    assert await shop.terms() == terms
+    assert await shop.state("confirmed") is State.CONFIRMED
+    assert await shop.outbox.length() == 1
+
+
+async def test_held_units_that_are_not_there_are_not_taken(stocked: Shop) -> None:
+    shop = stocked
+    before = await break_it(shop, "held-moved")
+    answers = await shop.act("confirm", ["held", "paying"], "pay-1")
+    assert {answer.code for answer in answers} == {Reply.INVARIANT_BREACH}
+    answers = await shop.act("release", ["held", "paying"], "")
+    assert {answer.code for answer in answers} == {Reply.INVARIANT_BREACH}
+    assert await shop.dump() == before
+
+
+async def test_two_reservations_cannot_share_the_last_held_unit(stocked: Shop) -> None:
+    shop = stocked
+    await shop.raw("HSET", SKU, "held", 1, "available", 13)
+    answers = await shop.act("release", ["held", "paying"], "")
+    assert [answer.code for answer in answers] == [Reply.DONE, Reply.INVARIANT_BREACH]
+    assert await shop.terms() == Terms(20, 14, unsettled=1, safety_stock=5)
+
+
+async def test_a_shortage_passes_over_the_holds_of_a_broken_sku(shop: Shop) -> None:
+    shop.damaged = True
+    await shop.put("phone", 1)
+    await shop.put("case", 1)
+    await shop.hold_all(request("a", ("case", 1), ttl_ms=100), request("b", ttl_ms=100))
+    await shop.raw("HINCRBY", keys.sku(0, "case"), "held", 5)
+    shop.pass_ms(100)
+    await shop.held("c")
+    assert await shop.state("a") is State.HELD
+    shop.pass_ms(60_000)
+    assert await shop.commands.expire_due(10) == Sweep(1, 0, 1)
+
+
+async def test_a_snapshot_shows_a_broken_sku_as_it_is(stocked: Shop) -> None:
+    await break_it(stocked, "held-more")
+    _, terms = await stocked.commands.snapshot(["phone", "case", "ghost"])
+    assert [(t.sku, t.balanced, t.held) for t in terms] == [("phone", False, 5), ("case", True, 1)]
+
+
+async def test_paying_and_extending_in_time_need_no_sound_counters(stocked: Shop) -> None:
+    await break_it(stocked, "held-more")
+    assert await stocked.pay("held") is Reply.DONE
+    assert await stocked.extend("paying", 10 * TTL_MS) is Reply.DONE
