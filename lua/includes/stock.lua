@@ -12,6 +12,12 @@ local function is_balanced(s)
     and s.sold >= 0 and s.on_hand == s.available + s.held + s.unsettled + s.safety_stock
 end
 
+-- Units as kept; what is not a whole number reads as -1, which no sound SKU has.
+local function units_of(text)
+  local units = tonumber(text)
+  return units and units % 1 == 0 and units or -1
+end
+
 local function read_sku(sku)
   local v = redis.call('HMGET', PREFIX .. 'sku:' .. sku, unpack(SKU_FIELDS))
   if not (v[1] or v[2] or v[12]) then
@@ -19,8 +25,8 @@ local function read_sku(sku)
     return false
   end
   local s = { sku = sku, dirty = false, counts = {}, count_writes = {}, count_writes_n = 0,
-    on_hand = tonumber(v[1]) or -1, available = tonumber(v[2]) or -1, held = tonumber(v[3]) or -1,
-    unsettled = tonumber(v[4]) or -1, safety_stock = tonumber(v[5]) or -1, sold = tonumber(v[6]) or -1,
+    on_hand = units_of(v[1]), available = units_of(v[2]), held = units_of(v[3]),
+    unsettled = units_of(v[4]), safety_stock = units_of(v[5]), sold = units_of(v[6]),
     version = tonumber(v[7]) or 0, buyer_limit = tonumber(v[8]) or 0, hold_ttl_ms = tonumber(v[9]) or 0,
     sale_starts_ms = tonumber(v[10]) or 0, sale_ends_ms = tonumber(v[11]) or 0,
     move_seq = tonumber(v[12]) or 0, fuse_rps = tonumber(v[13]) or 0 }

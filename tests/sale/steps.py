@@ -42,6 +42,7 @@ class Sale:
     def __init__(self, core: Core, stack: AsyncExitStack) -> None:
         self.core = core
         self.stack = stack
+        self.loops: list[Loop] = []
         self.finished = Finished(core.clock)
         self.shard = Shard(0, core.store.channel, core.config, core.clock, core.snapshot.on_pulse)
         self.shard.start()
@@ -80,8 +81,13 @@ class Sale:
 
     def run(self, loop: Loop) -> None:
         """Start a worker's loop; it is stopped with the sale."""
-        self.stack.push_async_callback(loop.stop)
+        self.loops.append(loop)
         loop.start()
+
+    async def stop_loops(self) -> None:
+        """End the workers now rather than after what they wait for."""
+        await asyncio.gather(*[loop.stop(patience_s=0.01) for loop in self.loops])
+        self.loops.clear()
 
     async def listen(self) -> None:
         """Pass the ledger's decisions on to waiting confirms; returns once that works."""
@@ -137,9 +143,10 @@ class Sale:
         return id_
 
     async def expired(self, *lines: tuple[str, int], **words: Any) -> str:
-        """The id of a hold whose time is over."""
+        """The id of a hold whose time is over, and whose units are on sale again."""
         id_ = await self.held(*lines, ttl_ms=PAST_MS, **words)
         await until(lambda: self.is_in(id_, State.EXPIRED))
+        assert refused(await self.reservations.release(id_)).code == "reservation-expired"
         return id_
 
     async def state(self, id_: str) -> State:
@@ -184,7 +191,9 @@ async def open_sale(config: Config, clock: Clock | None = None) -> AsyncIterator
         open_core(config, clock or SystemClock(), exclusive=True) as core,
         AsyncExitStack() as stack,
     ):
-        yield Sale(core, stack)
+        sale = Sale(core, stack)
+        stack.push_async_callback(sale.stop_loops)
+        yield sale
 
 
 async def settle_all(settler: Settler) -> None:

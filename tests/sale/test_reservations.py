@@ -8,7 +8,7 @@ from gateway.core.ids import make_id, split_id
 from gateway.core.model import Line, State
 from gateway.sale.outcomes import Granted, Refused
 from gateway.store import keys
-from tests.sale.steps import Sale, counts, granted, refused
+from tests.sale.steps import PAST_MS, Sale, counts, granted, refused, until
 
 
 async def test_a_hold_sets_units_aside(any_sale: Sale) -> None:
@@ -160,7 +160,8 @@ async def test_release_gives_the_units_back_once(sale: Sale) -> None:
 
 async def test_a_hold_past_its_deadline_counts_as_expired_before_it_is_swept(sale: Sale) -> None:
     await sale.put("phone", 1)
-    id_ = await sale.expired(("phone", 1))
+    id_ = await sale.held(("phone", 1), ttl_ms=PAST_MS)
+    await until(lambda: sale.is_in(id_, State.EXPIRED))
     record = await sale.raw("HGET", keys.reservations(0), split_id(id_)[2])  # type: ignore[index]
     assert record.startswith(b"h|"), "nobody has swept it"
     for step in (sale.reservations.pay(id_), sale.reservations.extend(id_, 60)):
