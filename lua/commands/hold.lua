@@ -104,17 +104,15 @@ local function refuse_line(s, buyer, quantity)
   return nil
 end
 
--- Takes the units and returns the line as the record keeps it. `text` is the quantity as a
--- string: turning numbers into strings is the dearest thing a script does.
-local function take_line(s, buyer, quantity, text)
+-- Takes the units. The quantity's text is handed on with it: turning numbers into strings is the
+-- dearest thing a script does.
+local function take_line(s, buyer, quantity)
   s.available = s.available - quantity
   s.held = s.held + quantity
   s.dirty = true
   if s.buyer_limit > 0 then
-    add_count(s, buyer, quantity)
-    return s.sku .. '*' .. text .. '*1'
+    set_count(s, buyer, s.counts[buyer] + quantity)
   end
-  return s.sku .. '*' .. text
 end
 
 -- Deadlines of a batch differ only by ttl: ttl -> { deadline ms, due list, head of the record }.
@@ -131,9 +129,8 @@ local function get_deadline(ttl)
   return d
 end
 
-local function stage_hold(field, middle, ttl, lines)
-  local d = get_deadline(ttl)
-  stage_record(field, d.head .. middle .. lines)
+local function stage_hold(field, d, text)
+  stage_record(field, text)
   add_field(d.list, field)
   return HELD, d.at, 0
 end
@@ -156,8 +153,9 @@ local function hold_one(field, middle, buyer, ttl, p)
   if code then
     return code, a, 0
   end
-  return stage_hold(field, middle, effective_ttl(ttl, s.hold_ttl_ms),
-    take_line(s, buyer, quantity, text))
+  take_line(s, buyer, quantity)
+  local d = get_deadline(effective_ttl(ttl, s.hold_ttl_ms))
+  return stage_hold(field, d, d.head .. middle .. s.sku .. '*' .. text .. s.mark)
 end
 
 -- Several lines: those of one SKU are summed first, under the first one's index.
@@ -192,11 +190,12 @@ local function hold_many(field, middle, buyer, ttl, p, lines)
   end
   local texts = {}
   for i, sum in ipairs(sums) do
-    texts[i] = take_line(skus[sum.sku], buyer, sum.quantity,
-      string.format('%.0f', sum.quantity))
+    local s = skus[sum.sku]
+    take_line(s, buyer, sum.quantity)
+    texts[i] = s.sku .. '*' .. string.format('%.0f', sum.quantity) .. s.mark
   end
-  return stage_hold(field, middle, effective_ttl(ttl, shortest),
-    table.concat(texts, ','))
+  local d = get_deadline(effective_ttl(ttl, shortest))
+  return stage_hold(field, d, d.head .. middle .. table.concat(texts, ','))
 end
 
 local function replay(text, middle)

@@ -31,6 +31,7 @@ local function read_sku(sku)
     sale_starts_ms = tonumber(v[10]) or 0, sale_ends_ms = tonumber(v[11]) or 0,
     move_seq = tonumber(v[12]) or 0, fuse_rps = tonumber(v[13]) or 0 }
   s.broken = not is_balanced(s)
+  s.mark = s.buyer_limit > 0 and '*1' or '' -- of record lines that count against the limit
   skus[sku] = s
   sku_order[#sku_order + 1] = s
   return s
