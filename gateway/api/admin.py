@@ -23,6 +23,9 @@ from gateway.store.records import as_of
 SCAN_CALLS_MAX = 20
 """Calls to Redis that one page of the reservations listing may take."""
 
+CURSOR_MAX = 2**64 - 1
+"""The largest cursor that Redis takes."""
+
 
 def _sku(call: Call) -> str:
     sku = call.parameter("sku")
@@ -115,7 +118,8 @@ def _parse_cursor(text: str) -> tuple[int, int]:
     if not text:
         return 0, 0
     shard, _, cursor = text.partition(".")
-    if not (shard == "0" and cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
+    digits = shard == "0" and cursor.isascii() and cursor.isdigit()
+    if not digits or int(cursor) > CURSOR_MAX:
         raise BadRequest("invalid-request", [FieldError("", "cursor", parameter="cursor")])
     return int(shard), int(cursor)
 

@@ -97,9 +97,12 @@ def _endpoints(services: Services) -> dict[str, dict[str, Endpoint]]:
 def _starlette(services: Services, endpoints: dict[str, dict[str, Endpoint]]) -> Starlette:
     routes = [Route(path, Methods(services, by_method)) for path, by_method in endpoints.items()]
     routes.append(Route("/", Methods(services, {"GET": _welcome(services)})))
-    nowhere = Route("/{path:path}", Endpoint("not-found", _not_found, services, scope=""))
+    nowhere = Endpoint("not-found", _not_found, services, scope="")
+    pages = docs.routes()
+    # Pages answer GET and HEAD themselves; what follows them refuses other methods.
+    refusals = [Route(page.path, Methods(services, {"GET": nowhere})) for page in pages]
     return Starlette(
-        routes=[*routes, *docs.routes(), nowhere],
+        routes=[*routes, *pages, *refusals, Route("/{path:path}", nowhere)],
         exception_handlers={HTTPException: _as_problem},
     )
 

@@ -4,6 +4,7 @@ A handler takes a `Call` and returns a `Reply`; it may raise what `core/errors.p
 `BadRequest`. It is run by `Endpoint`, whether the router or the hot path found it.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple, TypeVar
@@ -165,6 +166,8 @@ class Endpoint:
             return
         except BadRequest as refusal:
             reply = Reply(*refusal.render(lang=call.lang, instance=call.path))
+        except asyncio.CancelledError:  # the server stops and waits no longer
+            reply = call.problem("outcome-unknown")
         except Exception as error:
             reply = _failure(call, error, request_id)
         self._count(reply.status)

@@ -195,7 +195,7 @@ def _answer(it: Answer) -> Json:
         found["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in it.headers}
     if it.body is not None:
         found["content"] = _content(it.media, _ref(it.body), it.example)
-    elif it.status == 200:
+    elif it.status != 304:
         found["content"] = {it.media: {}}
     return found
 

@@ -229,7 +229,7 @@ class ProblemOut(msgspec.Struct, frozen=True):
     instance: Annotated[str, Meta(description="The request's path.")] | UnsetType = UNSET
     errors: tuple[FieldErrorOut, ...] | UnsetType = UNSET
     retry_after_s: Annotated[int, Meta(ge=1, description="As Retry-After.")] | UnsetType = UNSET
-    sku: Sku | UnsetType = UNSET
+    sku: Annotated[str, Meta(description="As it was asked for.")] | UnsetType = UNSET
     available: Annotated[int, Meta(ge=0, description="Units free then.")] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=0, description="The limit that was met.")] | UnsetType = UNSET
     opens_at: MomentText | UnsetType = UNSET

@@ -46,7 +46,8 @@ def serve(config_path: str | None) -> None:
         code = run(server.serve(config, SystemClock(), lambda it: _announce(it, config_path)))
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    click.echo("Stopped. Everything answered is kept." if code == 0 else "Stopped.")
+    kept = code == 0 and config.store != "memory://"
+    click.echo("Stopped. Everything answered is kept." if kept else "Stopped.")
     sys.exit(code)
 
 

@@ -1,11 +1,12 @@
 """`stockgate stock`: SKUs and their units, from the command line."""
 
 import getpass
+import re
 
 import click
 from msgspec.structs import replace
 
-from gateway.api.schemas import is_sku
+from gateway.api.schemas import REASON_PATTERN, UNITS_MAX, is_sku
 from gateway.cli.common import config_option, show_table, with_core
 from gateway.core.catalogue_file import load_catalogue
 from gateway.core.clock import SystemClock
@@ -27,7 +28,8 @@ COLUMNS = (
     "buyer limit",
     "hold ttl",
 )
-UNITS = click.IntRange(0, 10**12)
+UNITS = click.IntRange(0, UNITS_MAX)
+DELTA = click.IntRange(-UNITS_MAX, UNITS_MAX)
 
 
 @click.group()
@@ -84,7 +86,7 @@ def set_stock(
 
 @stock.command()
 @click.argument("sku")
-@click.argument("delta", type=int)
+@click.argument("delta", type=DELTA)
 @click.option("--reason", required=True, help="Why, for the journal.")
 @config_option
 def adjust(sku: str, delta: int, reason: str, config_path: str | None) -> None:
@@ -95,6 +97,8 @@ def adjust(sku: str, delta: int, reason: str, config_path: str | None) -> None:
 
     if delta == 0:
         raise SetupError("an adjustment by 0 changes nothing")
+    if not re.search(REASON_PATTERN, reason):
+        raise SetupError("the reason must be 1 to 200 characters on one line, and not blank")
     _show(with_core(config_path, work))
 
 

@@ -10,6 +10,7 @@ from gateway.core.catalogue_file import CatalogueEntry
 from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.core.errors import InvariantBreach, SetupError
+from gateway.core.fields import redact
 from gateway.ledger import Ledger
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.outcomes import Refused
@@ -94,7 +95,8 @@ async def _check_pair(config: Config, catalogue: Catalogue, ledger: Ledger) -> N
 
 def _mismatch(config: Config, what: str) -> SetupError:
     return SetupError(
-        f"store {config.store} and ledger {config.ledger_url} do not belong together: {what}",
+        f"store {redact(config.store)} and ledger {config.ledger_url} "
+        f"do not belong together: {what}",
         hint="One of them was emptied or replaced. Put back the copy that belongs to the other.",
     )
 

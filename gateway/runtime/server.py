@@ -1,6 +1,7 @@
 """The HTTP server: binds, serves, drains."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -14,13 +15,19 @@ from gateway.core.catalogue_file import load_catalogue
 from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.core.errors import SetupError
+from gateway.core.fields import redact
+from gateway.core.model import SkuSettings
 from gateway.runtime.core import Core, import_catalogue, open_core
 from gateway.runtime.gateway import Gateway, open_gateway
+from gateway.runtime.protocol import Protocol
 
 _log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 65
 """Idle connections are kept longer than common load balancers keep theirs."""
+
+NOTICE_S = 0.3
+"""Between failing /readyz and taking no more connections, so that balancers can notice."""
 
 EXIT_STORE_LOST = 1
 
@@ -75,8 +82,13 @@ async def _sample_sku(core: Core) -> str:
     """A SKU that can be bought now, for the calls shown at start; "" when there is none."""
     page = await core.catalogue.page("", 100)
     now_ms = core.clock.now_ms()
-    open_now = [t for t in page if t.available and t.settings.sale_starts_ms <= now_ms]
+    open_now = [t for t in page if t.available and _sells(t.settings, now_ms)]
     return max(open_now, key=lambda t: t.available).sku if open_now else ""
+
+
+def _sells(settings: SkuSettings, now_ms: int) -> bool:
+    ends_ms = settings.sale_ends_ms
+    return settings.sale_starts_ms <= now_ms and (ends_ms == 0 or now_ms < ends_ms)
 
 
 def _serving(core: Core, listener: socket.socket, imported: int, sample_sku: str) -> Serving:
@@ -90,7 +102,7 @@ def _serving(core: Core, listener: socket.socket, imported: int, sample_sku: str
     return Serving(
         url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
         config=core.config,
-        store_url=core.store.url,
+        store_url=redact(core.store.url),
         notices=tuple(notices),
         imported=imported,
         sample_sku=sample_sku,
@@ -105,7 +117,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 gateway.app,
                 loop="none",
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -138,6 +150,9 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        # What start-up built stays to the end: full collections need not look at it again.
+        gc.collect()
+        gc.freeze()
         self.on_started()
 
     async def on_tick(self, counter: int) -> bool:
@@ -151,7 +166,11 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _on_signal(self) -> None:
-        if self.should_exit:
-            self.force_exit = True
+        """The first one drains; another one does not wait for running requests."""
+        if self._gateway.draining:
+            self.should_exit = self.force_exit = True
         self._gateway.draining = True
+        asyncio.get_running_loop().call_later(NOTICE_S, self._exit)
+
+    def _exit(self) -> None:
         self.should_exit = True

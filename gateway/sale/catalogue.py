@@ -32,7 +32,7 @@ TRIES_MAX = 8
 """How often a change makes way for another one of the same SKU before it is refused."""
 
 WAITING_MAX = 256
-"""Calls that may wait for their turn at one shard before the next is refused."""
+"""Calls that may wait for the same turn before the next is refused."""
 
 _APPLIED = (Reply.DONE, Reply.UNCHANGED)
 
@@ -56,7 +56,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Turns:
-    """One call at a time: the commands of a shard have one connection."""
+    """One at a time, first come first served."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -87,7 +87,8 @@ class Catalogue:
 
     def __init__(self, places: Sequence[Place], ledger: Ledger, snapshot: Snapshot) -> None:
         self._places = places
-        self._turns = [Turns() for _ in places]
+        self._turns = [Turns() for _ in places]  # commands of a shard have one connection
+        self._changes = Turns()  # those of one gateway need not get into each other's way
         self._ledger = ledger
         self._snapshot = snapshot
 
@@ -157,6 +158,10 @@ class Catalogue:
         return len(pending)
 
     async def _change(self, request: MoveRequest) -> Moved | Refused:
+        async with self._changes.take():
+            return await self._change_now(request)
+
+    async def _change_now(self, request: MoveRequest) -> Moved | Refused:
         for _ in range(TRIES_MAX):
             begun = await self._ledger.begin_move(request)
             if isinstance(begun, MovePending):

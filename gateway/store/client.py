@@ -13,7 +13,13 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
 from gateway.core.clock import Clock
 from gateway.core.errors import InvariantBreach, OutcomeUnknown, StoreUnavailable
@@ -21,8 +27,11 @@ from gateway.store.scripts import Script
 
 Arg = str | int | bytes
 
-_REFUSALS = ("MISCONF", "READONLY", "OOM", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "NOAUTH")
-"""Replies with which Redis refuses a command before running it."""
+_REFUSALS = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+"""Replies with which Redis refuses a command before running it, beside those redis-py names."""
+
+_REPLIES = (ResponseError, BusyLoadingError, AuthenticationError)
+"""Errors that Redis answered with; to redis-py the last two are lost connections."""
 
 
 def connect(url: str, *, connect_timeout_s: float) -> Redis:
@@ -99,8 +108,8 @@ class ScriptChannel:
                 return reply
         except NoScriptError:
             raise
-        except ResponseError as error:
-            raise _refusal(error) from error
+        except _REPLIES as error:
+            raise refusal(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
             raise OutcomeUnknown(f"Redis did not answer: {error}") from error
@@ -130,7 +139,8 @@ async def _was_closed(connection: AbstractConnection) -> bool:
         return True
 
 
-def _refusal(error: ResponseError) -> Exception:
+def refusal(error: RedisError) -> Exception:
+    """What to raise for an error reply: nothing was done, unless it is the error itself."""
     text = str(error)
     if text.startswith("INVARIANT "):
         return InvariantBreach(f"counters of {text.removeprefix('INVARIANT ')} do not add up")

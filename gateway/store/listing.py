@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.core.clock import Clock
 from gateway.core.errors import StoreUnavailable
@@ -70,5 +70,7 @@ async def guarded(call: Awaitable[T], clock: Clock, timeout_s: float) -> T:
     try:
         async with clock.timeout(timeout_s):
             return await call
+    except ResponseError as error:
+        raise StoreUnavailable(f"Redis refuses commands: {error}") from error
     except (RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"Redis cannot be reached: {error}") from error

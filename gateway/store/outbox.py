@@ -11,7 +11,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import StoreUnavailable
 from gateway.core.model import Reservation
 from gateway.store import keys
-from gateway.store.client import execute
+from gateway.store.client import execute, refusal
 from gateway.store.records import parse_record
 
 _log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ class Outbox:
         try:
             async with self._clock.timeout(self._call_timeout_s + patience_s):
                 return await execute(self._client, *command)
-        except ResponseError:
-            raise
+        except ResponseError as error:
+            raise refusal(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
 

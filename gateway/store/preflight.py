@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 
 from gateway.core.clock import Clock
 from gateway.core.errors import SetupError, StoreUnavailable
+from gateway.core.fields import redact
 from gateway.store import keys
 from gateway.store.client import execute
 from gateway.store.listing import guarded
@@ -28,15 +29,15 @@ async def check(client: Redis, url: str, shards: int, clock: Clock, timeout_s: f
     if url.startswith("memory://"):
         await _check_meta(client, url, shards, clock, timeout_s)
         return ["The store is in memory: nothing survives this process."]
+    url = redact(url)
     try:
-        info = await guarded(client.info("server"), clock, timeout_s)
+        _check_version(await guarded(client.info("server"), clock, timeout_s), url)
+        notices = await _check_settings(client, url, clock, timeout_s)
+        await _check_meta(client, url, shards, clock, timeout_s)
     except StoreUnavailable as error:
         raise SetupError(
             f"{url}: {error}", hint="Start it, or set `store` to where it is."
         ) from error
-    _check_version(info, url)
-    notices = await _check_settings(client, url, clock, timeout_s)
-    await _check_meta(client, url, shards, clock, timeout_s)
     return notices
 
 
@@ -53,8 +54,13 @@ async def _check_settings(client: Redis, url: str, clock: Clock, timeout_s: floa
     names = ("maxmemory-policy", *_DURABLE)
     try:
         found = await guarded(client.config_get(*names), clock, timeout_s)
-    except ResponseError:
-        return [f"{url} does not let its settings be read: persistence is not checked."]
+    except StoreUnavailable as error:
+        if not isinstance(error.__cause__, ResponseError):
+            raise
+        return [
+            f"{url} does not let its settings be read: its persistence, and that it does not "
+            "evict keys, are not checked."
+        ]
     settings = {_text(name): _text(value) for name, value in found.items()}
     policy = settings.get("maxmemory-policy", "noeviction")
     if policy != "noeviction":

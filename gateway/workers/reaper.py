@@ -41,8 +41,8 @@ class Reaper:
         if sweep.stuck:
             metrics.INVARIANT_BREACHES.inc(sweep.stuck)
             _log.error("%d due holds wait: a SKU of theirs does not add up", sweep.stuck)
-        if sweep.looked_at:
-            return 0.0  # a call looks at a few lists only: go on until one finds nothing due
+        if sweep.looked_at >= self._config.batch_max:
+            return 0.0
         if self._clock.monotonic() >= self._forget_at:
             await self._forget()
         return self._config.interval_ms / 1000

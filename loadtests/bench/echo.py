@@ -12,10 +12,11 @@ from typing import Any
 import uvicorn
 
 from gateway.runtime.eventloop import run
-from gateway.runtime.server import KEEP_ALIVE_S
 from loadtests.bench.polling import READABLE, make_poller
 
 CONNECTIONS_MAX = 1024
+KEEP_ALIVE_S = 65
+READ_BYTES = 1 << 16
 FRAME = b'{"echo":""}'
 
 
@@ -70,6 +71,7 @@ def sink(size: int, listener: socket.socket) -> None:
     """Answer each read at once, without looking at it: requests must come one at a time."""
     body = payload(size)
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    incoming = bytearray(READ_BYTES)
     poller = make_poller()
     poller.register(listener.fileno(), READABLE)
     peers: dict[int, socket.socket] = {}
@@ -81,11 +83,19 @@ def sink(size: int, listener: socket.socket) -> None:
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 peers[peer.fileno()] = peer
                 poller.register(peer.fileno(), READABLE)
-            elif peer.recv(65536):
-                peer.send(answer)
-            else:
+            elif not _answered(peer, incoming, answer):
                 poller.unregister(number)
                 peers.pop(number).close()
+
+
+def _answered(peer: socket.socket, incoming: bytearray, answer: bytes) -> bool:
+    try:
+        if peer.recv_into(incoming):
+            peer.sendall(answer)
+            return True
+    except OSError:
+        pass
+    return False
 
 
 def main() -> None:

@@ -2,12 +2,14 @@
 
 Two servers of a kind run at the same time and take turns, call by call. Reservations are shown,
 confirmed and released at random among all that live, so what is touched is rarely in the
-processor's cache when there are many: that, too, belongs to the price of size.
+processor's cache when there are many: that, too, belongs to the price of size. How much of it no
+script could avoid is shown by a plain HMGET of as many records.
 """
 
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from gateway.core.codes import Reply
@@ -32,6 +34,8 @@ LONG_AFTER_MS = 600_000
 """When what ended may be forgotten, and no hold is due yet."""
 WINDOW = (HOT, *CATALOGUE)[:BATCH]
 
+ActCommand = Callable[[Sequence[ActRequest]], Coroutine[Any, Any, list[ActAnswer]]]
+
 
 class Side:
     """One server with a number of live holds, kept at about that number.
@@ -45,6 +49,7 @@ class Side:
         self._shop = Shop(link, seed)
         self._commands = self._shop.commands
         self._meter = Meter(link)
+        self._control = Meter(link, "hmget")
         self._chance = random.Random(seed)
         self._shop.open()
         self._now_ms = self._shop.clock_ms = int(link.call("TIME")[0]) * 1000
@@ -53,14 +58,22 @@ class Side:
     def hold(self) -> float:
         """New holds, which join those that live."""
         batches = [[self._shop.one_line() for _ in range(BATCH)] for _ in range(CALLS)]
-        taken_us = self._timed([lambda b=batch: self._shop.hold(b) for batch in batches])
+        taken_us = self._timed([partial(self._shop.hold, batch) for batch in batches])
         self._live += [request.field for batch in batches for request in batch]
         return taken_us
 
     def show(self) -> float:
         """Reads at random."""
         asked = [self._chance.choices(self._live, k=BATCH) for _ in range(CALLS)]
-        return self._timed([lambda a=fields: result(self._commands.show(a)) for fields in asked])
+        return self._timed([partial(self._show, fields) for fields in asked])
+
+    def plain_hmget(self) -> float:
+        """The control: what size costs any hash of Redis, without a script of ours."""
+        asked = [self._chance.choices(self._live, k=BATCH) for _ in range(CALLS)]
+        self._control.start()
+        for fields in asked:
+            self._link.call("HMGET", keys.reservations(0), *fields)
+        return self._control.stop(CALLS).command_us
 
     def confirm(self) -> float:
         """Half of what `hold` added, at random."""
@@ -71,7 +84,7 @@ class Side:
         entries = self._link.call("XRANGE", keys.outbox(0), "-", "+")
         pairs = [(entry.decode(), pair[1].split(b"|", 1)[0].decode()) for entry, pair in entries]
         parts = [pairs[i : i + BATCH] for i in range(0, len(pairs), BATCH)]
-        return self._timed([lambda p=part: result(self._commands.settle(p)) for part in parts])
+        return self._timed([partial(self._settle, part) for part in parts])
 
     def release(self) -> float:
         """The other half, at random."""
@@ -98,6 +111,12 @@ class Side:
         """The terms of as many SKUs."""
         return self._timed([lambda: result(self._commands.snapshot(WINDOW))] * CALLS)
 
+    def _show(self, fields: Sequence[str]) -> None:
+        result(self._commands.show(fields))
+
+    def _settle(self, entries: Sequence[tuple[str, str]]) -> None:
+        result(self._commands.settle(entries))
+
     def _expire_some(self) -> None:
         sweep = result(self._commands.expire_due(BATCH))
         if sweep.expired != BATCH:
@@ -108,14 +127,14 @@ class Side:
 
     def _act(
         self,
-        command: Callable[[Sequence[ActRequest]], Coroutine[Any, Any, list[ActAnswer]]],
+        command: ActCommand,
         argument: str,
     ) -> float:
         batches = [
             [ActRequest(self._take(), self._now_ms, argument) for _ in range(BATCH)]
             for _ in range(CALLS // 2)
         ]
-        return self._timed([lambda b=batch: _all_done(result(command(b))) for batch in batches])
+        return self._timed([partial(_act, command, batch) for batch in batches])
 
     def _take(self) -> str:
         """Removes one at random from those that live."""
@@ -130,6 +149,7 @@ class Side:
         return self._meter.stop(len(calls)).command_us
 
 
+CONTROL = "plain HMGET"
 OPERATIONS: dict[str, Callable[[Side], float]] = {
     "hold": Side.hold,
     "show": Side.show,
@@ -139,6 +159,7 @@ OPERATIONS: dict[str, Callable[[Side], float]] = {
     "expire_due": Side.expire_due,
     "forget_ended": Side.forget_ended,
     "snapshot": Side.snapshot,
+    CONTROL: Side.plain_hmget,
 }
 
 
@@ -148,7 +169,7 @@ def measure(scale: Scale, seed: int, say: Callable[[str], None]) -> Section:
     figures: list[Figure] = []
     for kind in kinds:
         figures += _compare(kind, scale, seed, say)
-    judged = [figure for figure in figures if figure.ratios]
+    judged = [figure for figure in figures if figure.ratios and CONTROL not in figure.name]
     what = f"a call beside {scale.flat_large:,} live holds"
     return Section(figures, [ratio_at_most(SECTION, what, TARGET_RATIO, judged)], missing)
 
@@ -190,7 +211,7 @@ def _pair(
     ]
 
 
-def _all_done(answers: Sequence[ActAnswer]) -> None:
-    for answer in answers:
+def _act(command: ActCommand, batch: Sequence[ActRequest]) -> None:
+    for answer in result(command(batch)):
         if answer.code != Reply.DONE:
             raise RuntimeError(f"a step was answered {Reply(answer.code).name}")

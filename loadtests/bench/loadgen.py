@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import cycle, repeat
 from typing import Literal
 
 import msgspec
@@ -23,7 +23,9 @@ from loadtests.bench.polling import READABLE, make_poller
 Kind = Literal["reserve", "batch", "stock", "order"]
 
 READ_BYTES = 1 << 18
-SEND_WAIT_MAX_S = 10
+WAIT_MAX_S = 10
+PATIENCE = 5
+"""How many times as long as planned the first answer may take to come."""
 DRAIN_S = 3.0
 """How long answers that are due at the end are waited for, so that no request is cut off."""
 HEAD_END = b"\r\n\r\n"
@@ -36,7 +38,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to send where, for how long; counting begins after `warm_s`.
 
     tag: sets this run's keys and buyers apart from all others. size: reservations a batch.
-    prepared: requests made beforehand; the run ends early when they are used up.
+    prepared: requests made beforehand; the run ends early when they are used up, unless they
+    are sent again and again (`endless`), which only a server without memory takes.
     """
 
     port: int
@@ -48,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     measure_s: float
     prepared: int
     size: int = 1
+    endless: bool = False
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,11 +79,12 @@ class Lane:
     __slots__ = ("begun_s", "buffer", "socket")
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SEND_WAIT_MAX_S)
-        # Blocking, but never for long: reads follow the poller, and sends have a limit.
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_MAX_S)
+        # Blocking, with the kernel's limits: Python's own timeouts cost a system call each.
         self.socket.settimeout(None)
-        limit = struct.pack("ll", SEND_WAIT_MAX_S, 0)
+        limit = struct.pack("ll", WAIT_MAX_S, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.begun_s = 0.0
@@ -92,6 +97,7 @@ class Generator:
         self._plan = plan
         self._requests = prepare(plan)
         self._poller = make_poller()
+        self._incoming = memoryview(bytearray(READ_BYTES))  # one for all: a new one costs more
         self._lanes: dict[int, Lane] = {}
         self._latencies_s: list[float] = []
         self._statuses: Counter[bytes] = Counter()
@@ -105,7 +111,10 @@ class Generator:
         self._pump(plan.warm_s)
         self._latencies_s, self._done = [], 0
         begun_s, cpu_begun_s = time.perf_counter(), time.process_time()
-        self._pump(plan.measure_s)
+        for _ in range(PATIENCE):
+            self._pump(plan.measure_s)
+            if self._latencies_s or not self._lanes:
+                break
         taken_s = time.perf_counter() - begun_s
         busy = (time.process_time() - cpu_begun_s) / taken_s
         used_up = next(self._requests, None) is None
@@ -148,11 +157,10 @@ class Generator:
                         self._retire(lane)
 
     def _read(self, lane: Lane) -> None:
-        data = lane.socket.recv(READ_BYTES)
-        if not data:
+        size = lane.socket.recv_into(self._incoming)
+        if not size:
             raise ConnectionError("the server hung up")
-        if lane.buffer:
-            data = lane.buffer + data
+        data = lane.buffer + self._incoming[:size]
         if is_whole(data):
             lane.buffer = b""
             self._take(lane, data)
@@ -185,13 +193,29 @@ class Generator:
         lane.socket.close()
 
 
+def probe(port: int, request: bytes) -> bytes:
+    """The answer to one request, on a connection of its own."""
+    lane = Lane(port)
+    with lane.socket:
+        lane.socket.sendall(request)
+        answer = b""
+        while not is_whole(answer):
+            data = lane.socket.recv(READ_BYTES)
+            if not data:
+                raise ConnectionError("the server hung up")
+            answer += data
+    return answer
+
+
 def prepare(plan: Plan) -> Iterator[bytes]:
     """The plan's requests, made before the run."""
     if plan.kind == "stock":
         return repeat(requests.stock(plan.sku))
     if plan.kind == "batch":
-        return iter(list(requests.batch(plan.sku, plan.tag, plan.prepared, plan.size)))
-    return iter(list(requests.reserve(plan.sku, plan.tag, plan.prepared)))
+        made = list(requests.batch(plan.sku, plan.tag, plan.prepared, plan.size))
+    else:
+        made = list(requests.reserve(plan.sku, plan.tag, plan.prepared))
+    return cycle(made) if plan.endless else iter(made)
 
 
 def is_whole(data: bytes) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from gateway.core.codes import Reply
 from gateway.store import keys
 from gateway.store.client import Arg, ScriptChannel
@@ -106,7 +108,7 @@ class Bench:
         try:
             result(self._captured.hold(batch, HOLD_TTL_MS))
         except _Captured as call:
-            return pack(("EVALSHA", self._nothing, len(call.keys), *call.keys, *call.args))
+            return pack(("EVALSHA", self._nothing, len(call.keys), *call.keys, *call.arguments))
         raise RuntimeError("the hold sent nothing")
 
     def _sets(self) -> Cost:
@@ -126,11 +128,12 @@ class Bench:
 
 
 class _Captured(Exception):
-    """A script call that was not made."""
+    """A script call, kept instead of made."""
 
     def __init__(self, key_names: Sequence[str], args: Sequence[Arg]) -> None:
         super().__init__("captured")
-        self.keys, self.args = key_names, args
+        self.keys = key_names
+        self.arguments = args
 
 
 class _Capture:
@@ -175,30 +178,31 @@ def _take_round(benches: list[Bench], costs: list[Costs], number: int) -> None:
             costs[i].setdefault(name, []).append(benches[i].lanes()[name]())
 
 
+MEASURES: dict[str, Callable[[Cost], float]] = {
+    "": lambda cost: cost.command_us,
+    ": processor": lambda cost: cost.cpu_us,
+}
+
+
 def figures_of(on: str, costs: Costs) -> list[Figure]:
-    """Per lane: time inside the command, processor time, and how many a second one call in
-    flight makes."""
-    sets = costs[SET]
+    """Per lane: time inside the command, processor time, and the rate with one call in flight."""
     figures = []
+    for suffix, measured in MEASURES.items():
+        sets = [measured(cost) for cost in costs[SET]]
+        for name, taken in costs.items():
+            samples = [measured(cost) for cost in taken]
+            figure = _figure(name + suffix, on, "us", samples)
+            if name != SET:
+                figure = replace(figure, limit=SET + suffix, ratios=over(samples, sets))
+            figures.append(figure)
     for name, taken in costs.items():
-        script = [cost.command_us for cost in taken]
-        cpu = [cost.cpu_us for cost in taken]
-        beside = {} if name == SET else {"limit": SET}
-        figures += [
-            Figure(
-                section=SECTION, name=name, on=on, unit="us", samples=script,
-                ratios=over(script, [cost.command_us for cost in sets]) if beside else [], **beside,
-            ),
-            Figure(
-                section=SECTION, name=f"{name}: processor", on=on, unit="us", samples=cpu,
-                ratios=over(cpu, [cost.cpu_us for cost in sets]) if beside else [], **beside,
-            ),
-            Figure(
-                section=SECTION, name=f"{name}: one call in flight", on=on, unit="/s",
-                samples=[1e6 / cost.waited_us for cost in taken],
-            ),
-        ]
+        rates = [1e6 / cost.waited_us for cost in taken]
+        figures.append(_figure(f"{name}: one call in flight", on, "/s", rates))
     return figures
+
+
+def _figure(name: str, on: str, unit: str, samples: list[float]) -> Figure:
+    return Figure(section=SECTION, name=name, on=on, unit=unit, samples=samples)
 
 
 def verdicts(figures: Sequence[Figure]) -> list[Verdict]:

@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "data_folder": {"filesystem": _filesystem(tempfile.gettempdir()), "fsync_ms": _fsync_ms()},
-        "load_average": _load(),
+        "load_average": load_average(),
     }
 
 
@@ -59,6 +59,15 @@ def commit() -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if changed is None else bool(changed),
     }
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds that a process has used, all threads; 0 where the system does not say."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _git(*words: str) -> str | None:
@@ -117,7 +126,7 @@ def _fsync_ms() -> float:
     return round(median(taken) * 1000, 3)
 
 
-def _load() -> list[float] | None:
+def load_average() -> list[float] | None:
     try:
         return [round(value, 2) for value in os.getloadavg()]
     except OSError:

@@ -15,6 +15,7 @@ from loadtests.bench.shop import HOLD_TTL_MS, HOT, Shop
 
 SECTION = "memory"
 TARGET_BYTES = 260.0
+WHOLE = "live hold with a buyer limit"
 FILL_BATCH = 512
 SAMPLED = 2_000
 TTL_S = HOLD_TTL_MS // 1000
@@ -23,19 +24,17 @@ TTLS_S = {STEADY: (1, TTL_S), BURST: (TTL_S, TTL_S)}
 
 
 def measure(scale: Scale, seed: int, say: Callable[[str], None]) -> Section:
-    """Bytes a live hold on each server at each size."""
+    """Bytes a live hold at each size, each on a server that held nothing before."""
     kinds, missing = kinds_here()
+    cases = [*[(live, STEADY) for live in scale.live], (scale.live[0], BURST)]
     figures: list[Figure] = []
     for kind in kinds:
-        with PrivateServer(kind, "no file") as server:
-            link = server.link()
-            for live in scale.live:
-                say(f"memory: {live:,} holds on {server.version}")
-                figures += _bytes_a_hold(Shop(link, seed), live, STEADY, server.version)
-            say(f"memory: {scale.live[0]:,} holds at once on {server.version}")
-            figures += _bytes_a_hold(Shop(link, seed), scale.live[0], BURST, server.version)
-    judged = [figure for figure in figures if figure.name.startswith("live hold with")]
-    verdict = at_most(SECTION, "a live hold with a buyer limit", "bytes", TARGET_BYTES, judged)
+        for live, how in cases:
+            with PrivateServer(kind, "no file") as server:
+                say(f"memory: {live:,} holds {how} on {server.version}")
+                figures += _bytes_a_hold(Shop(server.link(), seed), live, how, server.version)
+    judged = [figure for figure in figures if figure.name.startswith(WHOLE)]
+    verdict = at_most(SECTION, f"a {WHOLE}", "bytes", TARGET_BYTES, judged)
     return Section(figures, [verdict], missing)
 
 
@@ -66,10 +65,10 @@ def _bytes_a_hold(shop: Shop, live: int, how: str, on: str) -> list[Figure]:
     record = _size(shop.link, keys.reservations(0))
     buyer = _size(shop.link, keys.buyers(0, HOT))
     parts = {
-        "live hold with a buyer limit": whole,
-        "of it, the record": record,
-        "of it, the buyer's count": buyer,
-        "of it, the deadline and the rest": whole - record - buyer,
+        WHOLE: whole,
+        "of it: the record": record,
+        "of it: the buyer's count": buyer,
+        "of it: the deadline and the rest": whole - record - buyer,
     }
     return [
         Figure(

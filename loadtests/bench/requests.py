@@ -1,7 +1,7 @@
 """The bytes that the load generator sends. Every reservation has a key and a buyer of its own."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 HEAD = (
     b"POST %s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -16,9 +16,7 @@ def reserve(sku: str, tag: str, count: int) -> Iterator[bytes]:
     """Single reservations of one unit, one after the other."""
     key, entry = f"{tag}-%08d", _entry(sku, tag)
     size = len(entry % 0)
-    template = (
-        HEAD % (b"/v1/reservations", f"idempotency-key: {key}\r\n".encode(), size) + entry
-    )
+    template = HEAD % (b"/v1/reservations", f"idempotency-key: {key}\r\n".encode(), size) + entry
     for n in range(count):
         yield template % (n, n)
 

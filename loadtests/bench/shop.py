@@ -36,7 +36,7 @@ class Shop:
 
     def open(self, skus: Sequence[str] = (HOT, *CATALOGUE)) -> None:
         """Empty the server, then put SKUs on sale, each with a buyer limit; GONE has no units."""
-        self.link.call("FLUSHALL")
+        self.link.call("FLUSHALL", "SYNC")  # freeing in the background would be noise
         for sku in skus:
             self.put(sku, UNITS)
         self.put(GONE, 0)
@@ -53,7 +53,7 @@ class Shop:
         return self._request((Line(sku, 1),), ttl_s)
 
     def from_catalogue(self) -> HoldRequest:
-        """One unit of a SKU drawn by Zipf's law: the first is bought 200 times as often as the last."""
+        """One unit of a SKU drawn by Zipf's law: the n-th sells 1/n as often as the first."""
         (sku,) = self._chance.choices(CATALOGUE, cum_weights=self._zipf)
         return self._request((Line(sku, 1),), 0)
 

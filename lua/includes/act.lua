@@ -21,7 +21,9 @@ local function act(event, step)
     local code = UNKNOWN_RESERVATION
     if text then
       local r = parse_record(text)
-      if r.created ~= created then
+      if not r then
+        code = INVARIANT_BREACH
+      elseif r.created ~= created then
         text = nil
       elseif is_due(r) and not expire(field, r) then
         code = INVARIANT_BREACH

@@ -7,6 +7,9 @@ local announced = {}
 
 local function mirror(field, text, event, move)
   local r = parse_record(text)
+  if not r then
+    return INVARIANT_BREACH
+  end
   local rule = TRANSITIONS[event][r.state]
   if type(rule) == 'number' then
     return rule

@@ -5,21 +5,30 @@ local record_writes = {} -- field, record, field, record ...
 local record_writes_n = 0
 local fresh = {}         -- field -> record written by this script
 
+-- nil when it cannot be read.
 local function parse_lines(text)
   local lines = {}
   for part in string.gmatch(text, '[^,]+') do
     local sku, quantity, counted, safety = string.match(part, '^([^*]+)%*(%d+)%*?(%d*)%*?(%d*)$')
+    if not sku then
+      return nil
+    end
     lines[#lines + 1] = { sku = sku, quantity = tonumber(quantity), counted = counted == '1',
       from_safety = tonumber(safety) or 0 }
   end
   return lines
 end
 
+-- nil when it cannot be read: whoever asks leaves it alone.
 local function parse_record(text)
   local state, created, deadline, fp, buyer, channel, ref, lines =
-    string.match(text, '^(%a)|(%d+)|(%d+)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(.*)$')
+    string.match(text, '^([hpcsjrx])|(%d+)|(%d+)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]+)$')
+  lines = state and parse_lines(lines)
+  if not lines then
+    return nil
+  end
   return { state = state, created = created, deadline = tonumber(deadline), fp = fp,
-    buyer = buyer, channel = channel, ref = ref, lines = parse_lines(lines) }
+    buyer = buyer, channel = channel, ref = ref, lines = lines }
 end
 
 local function format_line(line)

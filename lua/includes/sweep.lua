@@ -2,7 +2,7 @@
 local swept_lists = {} -- { name, taken, whole } to be trimmed after commit
 local swept = 0        -- reservations looked at
 local expired = 0      -- reservations expired
-local stuck = 0        -- due reservations left alone because a SKU of theirs is unsound
+local stuck = 0        -- due reservations left alone: a SKU of theirs, or their record, is unsound
 local due_names = {}   -- lists that are due, oldest first, as far as they were asked for
 local due_asked = 0
 local due_at = 1
@@ -21,20 +21,25 @@ local function current_list()
   return due_names[due_at]
 end
 
+local function sweep_record(field, text)
+  local r = parse_record(text)
+  if r and not is_due(r) then
+    return
+  end
+  if r and expire(field, r) then
+    expired = expired + 1
+  else
+    stuck = stuck + 1
+    stage_due(field, NOW + 60000) -- looked at again in a minute, never forgotten
+  end
+end
+
 local function sweep_fields(fields)
   local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
   for i, field in ipairs(fields) do
     local text = fresh[field] or records[i]
     if text then
-      local r = parse_record(text)
-      if is_due(r) then
-        if expire(field, r) then
-          expired = expired + 1
-        else
-          stuck = stuck + 1
-          stage_due(field, NOW + 60000) -- looked at again in a minute, never forgotten
-        end
-      end
+      sweep_record(field, text)
     end
   end
 end

@@ -31,9 +31,7 @@ class Api:
     def __init__(self, url: str, key: str = "", *, timeout_s: float = 15.0) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url = url
-        self.http = httpx.Client(
-            base_url=url, timeout=timeout_s, trust_env=False, headers=headers
-        )
+        self.http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=False, headers=headers)
         self.contract = Contract(self.http.get("/openapi.json").json())
 
     def close(self) -> None:
@@ -104,7 +102,9 @@ class Api:
         assert response.status_code == 201, response.text
         return str(response.json()["id"])
 
-    def step(self, reservation: str, name: str, body: Any = _NOTHING, **headers: str) -> httpx.Response:
+    def step(
+        self, reservation: str, name: str, body: Any = _NOTHING, **headers: str
+    ) -> httpx.Response:
         """POST /v1/reservations/{id}/{name}"""
         path = f"/v1/reservations/{reservation}/{name}"
         return self.call("POST", path, body, headers=_named(headers))
@@ -121,7 +121,9 @@ class Api:
         """Wait until it stands there."""
         until(lambda: self.state(reservation) == state, what=f"{reservation} is {state}")
 
-    def adjust(self, sku: str, delta: int, *, key: str = "", reason: str = "found") -> httpx.Response:
+    def adjust(
+        self, sku: str, delta: int, *, key: str = "", reason: str = "found"
+    ) -> httpx.Response:
         """POST an adjustment."""
         return self.call(
             "POST",

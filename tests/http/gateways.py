@@ -1,21 +1,26 @@
 """`stockgate serve` as a child process, and its command line beside it."""
 
+import atexit
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.http.warm import ROOT, Job, Warm
 from tests.support.processes import Child
 
-ROOT = Path(__file__).resolve().parents[2]
 START_S = 20.0
 STOP_S = 20.0
+CLI_S = 40.0
 _POLL_S = 0.01
 _listening = re.compile(r"listens on (http://\S+)").search
 
@@ -118,7 +123,18 @@ class Gateway:
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`stockgate WORDS --config …`, run to its end in the gateway's folder."""
-        return stockgate(*words, "--config", str(self.config), cwd=self.folder)
+        return stockgate(*self._configured(words), cwd=self.folder)
+
+    def try_to_serve(self) -> Job:
+        """`stockgate serve`, which is expected to fail."""
+        return warm().start(self._configured(["serve"]), self.folder, environment())
+
+    def _configured(self, words: Sequence[str]) -> list[str]:
+        options, dashes, rest = list(words), [], []
+        if "--" in options:
+            place = options.index("--")
+            options, dashes, rest = options[:place], ["--"], options[place + 1 :]
+        return [*options, "--config", str(self.config), *dashes, *rest]
 
     def __enter__(self) -> Self:
         return self.start()
@@ -132,16 +148,19 @@ class Gateway:
         self.stop()
 
 
+@cache
+def warm() -> Warm:
+    """The process that runs command lines; it lives as long as the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="stockgate-warm-"))
+    forker = Warm(folder, environment())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(forker.close)
+    return forker
+
+
 def stockgate(
     *words: str, cwd: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The command line, run to its end; its two outputs are apart."""
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *words],
-        cwd=cwd,
-        env=environment(COLUMNS="200", **(env or {})),
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
+    job = warm().start(words, cwd, environment(COLUMNS="200", **(env or {})))
+    return subprocess.CompletedProcess(words, job.wait(CLI_S), job.stdout, job.stderr)

@@ -20,7 +20,8 @@ from gateway.sale.outcomes import Answer, Granted, Refused
 from gateway.sale.reservations import Reservations, hold_request
 from gateway.sale.shard import Shard
 from gateway.sale.verify import Report
-from gateway.store.commands import StockCommands
+from gateway.store import keys
+from gateway.store.commands import HoldRequest, OnPulse, StockCommands
 from gateway.store.outbox import Outbox
 from gateway.store.store import Store
 from gateway.workers.loop import Loop
@@ -44,16 +45,23 @@ class Sale:
         self.stack = stack
         self.loops: list[Loop] = []
         self.finished = Finished(core.clock)
-        self.shard = Shard(0, core.store.channel, core.config, core.clock, core.snapshot.on_pulse)
-        self.shard.start()
-        stack.push_async_callback(self.shard.stop)
-        self.reservations = Reservations(
-            [self.shard], self.finished, core.ledger, core.config.hold
-        )
+        self.shard = self.open_shard(core.snapshot.on_pulse)
+        self.reservations = self.open_reservations(self.shard)
 
     @property
     def ledger(self) -> Ledger:
         return self.core.ledger
+
+    def open_shard(self, on_pulse: OnPulse) -> Shard:
+        core = self.core
+        shard = Shard(0, core.store.channel, core.config, core.clock, on_pulse)
+        shard.start()
+        self.stack.push_async_callback(shard.stop)
+        return shard
+
+    def open_reservations(self, shard: Shard) -> Reservations:
+        """Those of one gateway; several may work on the same stores."""
+        return Reservations([shard], self.finished, self.ledger, self.core.config.hold)
 
     def commands(self, **options: Any) -> StockCommands:
         channel = self.core.store.channel()
@@ -95,17 +103,16 @@ class Sale:
             self.finished, lambda: self.core.store.finished(0), self.core.clock
         )
         self.run(listener.loop)
-        channel = "{sg:0}:finished"
-        await until(lambda: self._has_listener(channel))
+        await until(self._has_listener)
 
-    async def _has_listener(self, channel: str) -> bool:
-        reply = await self.raw("PUBSUB", "NUMSUB", channel)
+    async def _has_listener(self) -> bool:
+        reply = await self.raw("PUBSUB", "NUMSUB", keys.finished_channel(0))
         return int(reply[1]) > 0
 
-    async def raw(self, *command: Any) -> Any:
+    async def raw(self, *command: Any, **options: Any) -> Any:
         """One plain Redis command."""
         client: Any = self.core.store._client
-        return await client.execute_command(*command)
+        return await client.execute_command(*command, **options)
 
     async def put(self, sku: str, on_hand: int, safety: int = 0, **settings: int) -> SkuTerms:
         moved = await self.core.catalogue.put(
@@ -121,15 +128,7 @@ class Sale:
 
     async def hold(self, *lines: tuple[str, int], ttl_ms: int = 0, **words: str) -> Answer:
         """`words`: key (a new one unless given), buyer, caller."""
-        request = hold_request(
-            words.get("caller", "shop"),
-            words.get("key") or f"key-{next(_keys)}",
-            words.get("buyer", "ann"),
-            tuple(Line(sku, quantity) for sku, quantity in lines),
-            0,
-            "web",
-        )
-        return await self.reservations.reserve(replace(request, ttl_ms=ttl_ms))
+        return await self.reservations.reserve(request_for(*lines, ttl_ms=ttl_ms, **words))
 
     async def held(self, *lines: tuple[str, int], **words: Any) -> str:
         """The id of a new hold."""
@@ -160,7 +159,8 @@ class Sale:
 
     async def pending(self) -> int:
         """Outbox entries that a settler was given and has not acknowledged."""
-        return int((await self.raw("XPENDING", "{sg:0}:outbox", "settlers"))[0])
+        summary = await self.raw("XPENDING", keys.outbox(0), keys.GROUP)
+        return int(summary["pending"])
 
     async def redis_now_ms(self) -> int:
         return await self.core.places[0].listing.now_ms()
@@ -171,6 +171,18 @@ class Sale:
     async def assert_sound(self) -> None:
         report = await self.verify()
         assert report.ok, [(f.sku, f.faults) for f in report.findings if f.faults]
+
+
+def request_for(*lines: tuple[str, int], ttl_ms: int = 0, **words: str) -> HoldRequest:
+    request = hold_request(
+        words.get("caller", "shop"),
+        words.get("key") or f"key-{next(_keys)}",
+        words.get("buyer", "ann"),
+        tuple(Line(sku, quantity) for sku, quantity in lines),
+        0,
+        "web",
+    )
+    return replace(request, ttl_ms=ttl_ms)
 
 
 def outbox_of(store: Store, consumer: str) -> Outbox:
@@ -204,6 +216,12 @@ async def settle_all(settler: Settler) -> None:
         await settler.step()
         if not settler._recovering and await outbox.length() == before:
             return
+
+
+async def step_on(settler: Settler) -> None:
+    """Steps until one fails."""
+    while True:
+        await settler.step()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

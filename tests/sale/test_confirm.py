@@ -8,9 +8,11 @@ import pytest
 from gateway.core.errors import LedgerUnavailable, StoreUnavailable
 from gateway.core.ids import split_id
 from gateway.core.model import HeldLine, State
+from gateway.ledger import MoveRequest, Outcome
 from gateway.sale.finished import Finished
 from gateway.sale.outcomes import Granted, Refused
 from gateway.store import keys
+from tests.ledger.steps import begun
 from tests.sale.clocks import StillClock
 from tests.sale.steps import Sale, counts, granted, refused, settle_all, until
 
@@ -82,8 +84,6 @@ class Refusing:
         self._ledger = ledger
 
     async def deduct(self, batch: Any) -> Any:
-        from gateway.ledger import Outcome
-
         return [Outcome(d.reservation_id, False, "shortfall") for d in batch]
 
 
@@ -164,10 +164,6 @@ async def test_a_forgotten_refusal_is_found_in_the_ledger(sale: Sale) -> None:
 
 async def take_from_ledger(sale: Sale, sku: str, units: int) -> None:
     """Units that are found missing in the warehouse, behind Redis's back."""
-    from tests.ledger.steps import begun
-
-    from gateway.ledger import MoveRequest
-
     move = await begun(sale.ledger, MoveRequest(sku=sku, kind="adjust", delta=-units))
     await sale.ledger.finish_move(sku, move.seq, True)
 
@@ -279,5 +275,3 @@ async def test_an_announcement_before_the_wait_is_not_lost() -> None:
     finished.announce(State.SETTLED, ["a"])
     assert await finished.wait(future, 2.0) is State.SETTLED
     finished.forget("a", future)
-
-

@@ -94,9 +94,7 @@ async def test_refusals_of_a_hold_say_why(sale: Sale) -> None:
     await sale.held(("limited", 2))
     assert await sale.hold(("few", 2)) == Refused("sold-out", {"sku": "few", "available": 1})
     assert await sale.hold(("nope", 1)) == Refused("unknown-sku", {"sku": "nope"})
-    assert await sale.hold(("limited", 1)) == Refused(
-        "buyer-limit", {"sku": "limited", "limit": 2}
-    )
+    assert await sale.hold(("limited", 1)) == Refused("buyer-limit", {"sku": "limited", "limit": 2})
     assert await sale.hold(("over", 1)) == Refused(
         "sale-not-open", {"sku": "over", "closed_at_ms": now_ms - 1000}
     )

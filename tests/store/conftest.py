@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -15,3 +16,16 @@ async def shop(store_url: str) -> AsyncIterator[Shop]:
             await opened.check()
     finally:
         await opened.close()
+
+
+@pytest.fixture
+async def open_shop() -> AsyncIterator[Callable[[str], Awaitable[Shop]]]:
+    """Opens shops on servers of the test's own, and closes them when it ends."""
+    async with AsyncExitStack() as stack:
+
+        async def opener(url: str) -> Shop:
+            opened = await Shop.open(url)
+            stack.push_async_callback(opened.close)
+            return opened
+
+        yield opener

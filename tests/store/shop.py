@@ -58,7 +58,7 @@ def request(
 ) -> HoldRequest:
     """A hold request as the gateway makes it; the same arguments give the same fingerprint."""
     lines = lines or (("phone", 1),)
-    body = repr((lines, buyer, ttl_ms, channel)).encode()
+    body = repr((lines, buyer, ttl_ms, channel))
     return HoldRequest(
         field=field_of(key),
         middle=f"{fingerprint(key, body)}|{buyer}|{channel}||",
@@ -130,9 +130,7 @@ class Shop:
     ) -> tuple[Reply, int]:
         """The SKU's next movement, or the one numbered `seq`."""
         number = seq or self._seq[sku] + 1
-        code, a = await self.commands.move_stock(
-            StockMove(sku, number, on_hand, safety, settings)
-        )
+        code, a = await self.commands.move_stock(StockMove(sku, number, on_hand, safety, settings))
         if code is Reply.DONE:
             self._seq[sku] = number
             self.received[sku] += on_hand

@@ -7,7 +7,7 @@ from gateway.core.codes import Reply
 from gateway.core.model import State
 from gateway.store import keys
 from gateway.store.commands import Sweep
-from tests.store.shop import TTL_MS, Shop, Terms, request
+from tests.store.shop import TTL_MS, Shop, Terms, field_of, request
 
 SKU = keys.sku(0, "phone")
 TERMS = ("on_hand", "available", "held", "unsettled", "safety_stock")
@@ -18,13 +18,16 @@ WRECKS = {
     **{f"{term}-negative": ("HSET", SKU, term, -7) for term in (*TERMS, "sold")},
     **{f"{term}-missing": ("HDEL", SKU, term) for term in (*TERMS, "sold")},
     **{f"{term}-word": ("HSET", SKU, term, "many") for term in (*TERMS, "sold")},
-    **{f"{term}-nan": ("HSET", SKU, term, "nan") for term in (*TERMS, "sold")},
+    "held-nan": ("HSET", SKU, "held", "nan"),
+    "held-half": ("HSET", SKU, "held", "3.5", "available", "10.5"),
+    "all-infinite": ("HSET", SKU, "available", "inf", "on_hand", "inf"),
     # These add up, but contradict the reservations.
     "held-moved": ("HSET", SKU, "held", 0, "available", 14),
     "unsettled-moved": ("HSET", SKU, "unsettled", 0, "available", 11),
 }
 
 BALANCED = ("held-moved", "unsettled-moved")
+SAMPLE = ("on_hand-more", "held-less", "safety_stock-missing", "available-word", "held-moved")
 
 
 @pytest.fixture
@@ -51,27 +54,47 @@ async def break_it(shop: Shop, wreck: str) -> dict[str, bytes]:
     return await shop.dump()
 
 
-@pytest.mark.parametrize("wreck", [name for name in WRECKS if name not in BALANCED])
-async def test_no_command_moves_units_of_a_broken_sku(stocked: Shop, wreck: str) -> None:
-    shop = stocked
-    before = await break_it(shop, wreck)
-    assert (await shop.hold("new")).code == Reply.INVARIANT_BREACH
-    assert (await shop.hold("new", ("case", 1), ("phone", 1))).code == Reply.INVARIANT_BREACH
+async def restore(shop: Shop, good: dict[str, str]) -> None:
+    await shop.raw("DEL", SKU)
+    await shop.raw("HSET", SKU, *(part for pair in good.items() for part in pair))
+
+
+async def refuse_all(shop: Shop) -> None:
+    """Every command that moves units answers INVARIANT_BREACH."""
+    breach = Reply.INVARIANT_BREACH
+    assert (await shop.hold("new")).code == breach
+    assert (await shop.hold("new", ("case", 1), ("phone", 1))).code == breach
     for key in ("held", "paying", "expired"):
-        assert await shop.confirm(key) is Reply.INVARIANT_BREACH
+        assert await shop.confirm(key) is breach
     for key in ("held", "paying"):
-        assert await shop.release(key) is Reply.INVARIANT_BREACH
-    assert await shop.settle("confirmed") == [Reply.INVARIANT_BREACH]
-    assert await shop.reject("confirmed") == [Reply.INVARIANT_BREACH]
-    assert await shop.move("phone", 5) == (Reply.INVARIANT_BREACH, 0)
+        assert await shop.release(key) is breach
+    assert await shop.settle("confirmed") == [breach]
+    assert await shop.reject("confirmed") == [breach]
+    assert await shop.move("phone", 5) == (breach, 0)
     shop.pass_ms(100)
     for step in (shop.release, shop.confirm, shop.pay):
-        assert await step("due") is Reply.INVARIANT_BREACH
-    assert await shop.extend("due", TTL_MS) is Reply.INVARIANT_BREACH
-    assert await shop.dump() == before
+        assert await step("due") is breach
+    assert await shop.extend("due", TTL_MS) is breach
 
 
-@pytest.mark.parametrize("wreck", WRECKS)
+async def test_no_command_moves_units_of_a_broken_sku(stocked: Shop) -> None:
+    shop = stocked
+    good, now_ms = await shop.hash(SKU), shop.now_ms
+    for wreck in WRECKS:
+        if wreck in BALANCED:
+            continue
+        before = await break_it(shop, wreck)
+        try:
+            await refuse_all(shop)
+        except AssertionError as error:
+            error.add_note(f"after {wreck}")
+            raise
+        assert await shop.dump() == before, wreck
+        await restore(shop, good)
+        shop.now_ms = now_ms
+
+
+@pytest.mark.parametrize("wreck", [*SAMPLE, "unsettled-moved"])
 async def test_other_skus_of_the_same_batch_go_on(stocked: Shop, wreck: str) -> None:
     shop = stocked
     await shop.held("case", ("case", 1))
@@ -91,7 +114,7 @@ async def test_other_skus_of_the_same_batch_go_on(stocked: Shop, wreck: str) -> 
     assert answers_held[0].code == Reply.HELD
 
 
-@pytest.mark.parametrize("wreck", [name for name in WRECKS if name != "unsettled-moved"])
+@pytest.mark.parametrize("wreck", SAMPLE)
 async def test_the_sweep_looks_again_in_a_minute(stocked: Shop, wreck: str) -> None:
     shop = stocked
     good = await shop.hash(SKU)
@@ -102,8 +125,7 @@ async def test_the_sweep_looks_again_in_a_minute(stocked: Shop, wreck: str) -> N
         assert await shop.commands.expire_due(100) == Sweep(0, 0, 0)
         assert await shop.state("due") is State.HELD
         shop.pass_ms(60_000)
-    await shop.raw("DEL", SKU)
-    await shop.raw("HSET", SKU, *(part for pair in good.items() for part in pair))
+    await restore(shop, good)
     assert await shop.commands.expire_due(100) == Sweep(1, 1, 0)
     assert await shop.state("due") is State.EXPIRED
     assert await shop.terms() == Terms(20, 12, held=2, unsettled=1, safety_stock=5)
@@ -164,3 +186,41 @@ async def test_paying_and_extending_in_time_need_no_sound_counters(stocked: Shop
     await break_it(stocked, "held-more")
     assert await stocked.pay("held") is Reply.DONE
     assert await stocked.extend("paying", 10 * TTL_MS) is Reply.DONE
+
+
+GARBLED = {
+    "empty": "",
+    "cut": "h|1800000000000|18",
+    "no lines": "h|1800000000000|1800000000100|f|ann|app||",
+    "odd line": "h|1800000000000|1800000000100|f|ann|app||case*1,phone",
+    "unknown state": "q|1800000000000|1800000000100|f|ann|app||phone*1",
+    "no number": "h|1800000000000|soon|f|ann|app||phone*1",
+}
+
+
+@pytest.mark.parametrize("garbled", GARBLED)
+async def test_a_record_that_cannot_be_read_is_left_alone(stocked: Shop, garbled: str) -> None:
+    shop = stocked
+    await shop.held("good", ttl_ms=100)
+    await shop.raw("HSET", keys.reservations(0), field_of("due"), GARBLED[garbled])
+    for command, argument in (("confirm", "p"), ("release", ""), ("pay", 1), ("extend", "1:1")):
+        [answer] = await shop.act(command, ["due"], argument)
+        assert answer.code == Reply.INVARIANT_BREACH
+        assert answer.record == (GARBLED[garbled].encode() or None)
+    assert (await shop.hold("due")).code == Reply.IDEMPOTENCY_MISMATCH
+    shop.pass_ms(100)
+    assert await shop.commands.expire_due(100) == Sweep(2, 1, 1)
+    assert await shop.state("good") is State.EXPIRED
+    shop.pass_ms(60_000)
+    assert await shop.commands.expire_due(100) == Sweep(1, 0, 1)
+    assert await shop.record("due") == GARBLED[garbled]
+
+
+async def test_a_garbled_record_is_not_settled_and_its_neighbours_are(stocked: Shop) -> None:
+    shop = stocked
+    await shop.confirm("held")
+    await shop.take()
+    await shop.raw("HSET", keys.reservations(0), field_of("held"), GARBLED["cut"])
+    codes = await shop.settle("held", "confirmed")
+    assert codes == [Reply.INVARIANT_BREACH, Reply.DONE]
+    assert await shop.outbox.length() == 1

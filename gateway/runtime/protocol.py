@@ -1,0 +1,126 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol with the bounds that it lacks.
+
+A request's head has a size and a deadline, requests that cannot be read are refused with a
+problem, and a request that offers to upgrade (`Upgrade: h2c`, as Java's client does by itself)
+keeps its body: the offer is ignored, which HTTP allows.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES_MAX = 65_536
+"""Of request line and headers together."""
+
+HEAD_TIMEOUT_S = 10.0
+"""For a head that has begun to be complete."""
+
+_LEFT_OUT = (b"upgrade", b"connection", b"http2-settings")
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    _head_bytes = 0
+    _in_head = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            if self._head_bytes <= HEAD_BYTES_MAX:
+                self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if self._head_bytes <= HEAD_BYTES_MAX:
+                self._refuse(400, "malformed-http", "This is not a request in HTTP/1.1.")
+        if self._head_bytes > HEAD_BYTES_MAX:
+            detail = f"Request line and headers are larger than {HEAD_BYTES_MAX} bytes together."
+            self._refuse(431, "headers-too-large", detail)
+        elif self._in_head and self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._deadline is not None:
+            self._clear_deadline()
+        size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        self._head_bytes = size if size > HEAD_BYTES_MAX else 0
+        if self._head_bytes:
+            raise ValueError("the head is too large")
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the request again without its offer: the parser has left out its body."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(400, "malformed-http", "This is not a proxy.")
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        lines += [b"%s: %s" % pair for pair in self.headers if pair[0] not in _LEFT_OUT]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Answer in place of the application, which sees nothing of this, and hang up.
+
+        While the application still works on an earlier request, the answer is that request's.
+        """
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            if self.pipeline or not cycle.more_body:
+                cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+        title = HTTPStatus(status).phrase
+        body = msgspec.json.encode(
+            {
+                "type": "about:blank",
+                "title": title,
+                "status": status,
+                "detail": f"{detail} Nothing was changed.",
+                "code": code,
+                "retryable": False,
+            }
+        )
+        head = (
+            f"HTTP/1.1 {status} {title}\r\n"
+            "content-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -1,0 +1,104 @@
+"""The loader: includes resolved, headers complete, and clear words when something is missing."""
+
+from hashlib import sha1
+from pathlib import Path
+
+import pytest
+
+from gateway.core.errors import SetupError
+from gateway.store import scripts
+
+COMMANDS = sorted(path.stem for path in (scripts.lua_root() / "commands").glob("*.lua"))
+
+GOOD = """-- Does a thing,
+-- and says so.
+--
+-- KEYS:
+--   KEYS[1] the hash
+-- ARGV:
+--   ARGV[1] clock, ms
+--   ARGV[2] count: how many
+-- Returns: flat array: now ms,
+--   then the rest
+--@include codes
+-- Not part of the header
+return {}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for folder in ("commands", "includes"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(scripts, "lua_root", lambda: tmp_path)
+    scripts.load.cache_clear()
+    monkeypatch.setattr(scripts, "load", scripts.load.__wrapped__)
+    return tmp_path
+
+
+def test_a_header_is_parsed() -> None:
+    assert scripts.parse_header(GOOD) == scripts.Header(
+        purpose="Does a thing, and says so.",
+        keys=("KEYS[1] the hash",),
+        argv=("ARGV[1] clock, ms", "ARGV[2] count: how many"),
+        returns="flat array: now ms, then the rest",
+    )
+
+
+@pytest.mark.parametrize("part", ["purpose", "KEYS", "ARGV", "Returns"])
+def test_a_header_without_a_part_is_refused(part: str) -> None:
+    lines = GOOD.splitlines()
+    cuts = {"purpose": (0, 3), "KEYS": (3, 5), "ARGV": (5, 8), "Returns": (8, 10)}
+    begin, end = cuts[part]
+    with pytest.raises(ValueError, match=f"header has no {part}"):
+        scripts.parse_header("\n".join(lines[:begin] + lines[end:]))
+
+
+@pytest.mark.parametrize("text", ["", "return 1", "\n" + GOOD])
+def test_a_command_without_a_header_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="header has no"):
+        scripts.parse_header(text)
+
+
+def test_includes_come_first_each_once_in_the_order_named(root: Path) -> None:
+    (root / "includes" / "codes.lua").write_text("local A = 1\n")
+    (root / "includes" / "more.lua").write_text("local B = A\n")
+    text = GOOD.replace("--@include codes\n", "--@include codes\n--@include more\n")
+    (root / "commands" / "thing.lua").write_text(text)
+    loaded = scripts.load("thing")
+    assert loaded.text.startswith("local A = 1\n\nlocal B = A\n")
+    assert loaded.text.endswith(text)
+    assert loaded.sha == sha1(loaded.text.encode()).hexdigest()
+    assert (loaded.name, loaded.header.purpose) == ("thing", "Does a thing, and says so.")
+
+
+def test_a_missing_command_or_include_is_named(root: Path) -> None:
+    with pytest.raises(SetupError, match=r"commands.thing\.lua"):
+        scripts.load("thing")
+    (root / "commands" / "thing.lua").write_text(GOOD)
+    with pytest.raises(SetupError, match=r"includes.codes\.lua"):
+        scripts.load("thing")
+
+
+def test_missing_files_say_where_they_were_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "_PACKAGE", tmp_path / "gateway")
+    with pytest.raises(SetupError, match="Lua commands are missing") as missing:
+        scripts.lua_root()
+    assert str(tmp_path / "lua") in missing.value.message
+    assert "reinstall" in missing.value.hint
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_says_what_it_takes(name: str) -> None:
+    loaded = scripts.load(name)
+    assert loaded.header.keys[0].startswith("KEYS[1] reservations")
+    assert "clock override, ms" in loaded.header.argv[0]
+    assert "now ms" in loaded.header.returns
+
+
+def test_every_command_is_known() -> None:
+    acts = {"pay", "confirm", "release", "extend"}
+    chores = {"expire_due", "forget_ended", "move_stock", "snapshot", "show"}
+    assert set(COMMANDS) == {"hold", "settle", "reject"} | acts | chores
