@@ -42,6 +42,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+ANSWER = "stockgate.answer"
+"""ASGI extension: a function of status, headers and body that answers in one piece."""
+
 BODY_TIMEOUT_S = 10.0
 """A body that takes longer to arrive is refused."""
 
@@ -186,6 +189,10 @@ async def _send(call: Call, send: Send, reply: Reply, request_id: bytes) -> None
     if trace is not None:
         reply.headers.append((b"traceparent", trace))
     body = b"" if call.scope["method"] == "HEAD" else reply.body
+    extensions = call.scope.get("extensions")
+    if extensions and ANSWER in extensions:
+        await extensions[ANSWER](reply.status, reply.headers, body)
+        return
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -1,6 +1,5 @@
 """The storefront's calls: reservations and stock reads."""
 
-import asyncio
 from collections.abc import Iterable
 
 from gateway.api import decoders
@@ -17,6 +16,7 @@ from gateway.api.schemas import (
     is_sku,
 )
 from gateway.api.views import problem_params, reservation_json, stock_out
+from gateway.core.errors import StockgateError
 from gateway.core.model import State
 from gateway.sale.outcomes import Answer, Granted, Refused
 from gateway.sale.reservations import hold_request
@@ -45,11 +45,8 @@ async def create_batch(call: Call) -> Reply:
     """POST /v1/reservations/batch"""
     batch = (await call.read(decoders.BATCH)).reservations
     _check_ttl(call, ((f"/reservations/{i}/ttl_s", entry) for i, entry in enumerate(batch)))
-    reserve = call.services.reservations.reserve
-    answers = await asyncio.gather(
-        *[reserve(_hold_request(call, entry.key, entry)) for entry in batch],
-        return_exceptions=True,
-    )
+    requests = [_hold_request(call, entry.key, entry) for entry in batch]
+    answers = await call.services.reservations.reserve_many(requests)
     return json_reply(200, BatchOut([_batch_result(call, answer) for answer in answers]))
 
 
@@ -154,7 +151,7 @@ def _step_reply(call: Call, answer: Answer) -> Reply:
     return json_reply(200, reservation_json(answer))
 
 
-def _batch_result(call: Call, answer: Answer | BaseException) -> BatchResultOut:
+def _batch_result(call: Call, answer: Answer | StockgateError) -> BatchResultOut:
     if isinstance(answer, Granted):
         out = reservation_json(answer)
         if answer.replayed:
@@ -163,7 +160,7 @@ def _batch_result(call: Call, answer: Answer | BaseException) -> BatchResultOut:
     if isinstance(answer, Refused):
         code, params, wait_s = answer.code, problem_params(answer), answer.retry_after_s
     else:
-        known = error_code(answer) if isinstance(answer, Exception) else None
+        known = error_code(answer)
         if known is None:
             raise answer
         code, wait_s = known

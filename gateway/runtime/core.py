@@ -83,14 +83,30 @@ async def _check_pair(config: Config, catalogue: Catalogue, ledger: Ledger) -> N
         await catalogue.recover()
     except InvariantBreach as error:
         raise _mismatch(config, str(error)) from error
-    owned = {row.sku for row in await ledger.stock() if row.move_seq > 0}
+    # Another process may be creating SKUs: a SKU is in the ledger first, then in Redis, and its
+    # move is pending in between. This order of reads finds no SKU lost that is on its way.
+    owned = await _owned(ledger)
+    on_their_way = {move.sku for move in await ledger.pending_moves()}
+    kept = await _kept(catalogue)
+    if lost := owned - on_their_way - kept:
+        raise _mismatch(config, f"Redis lost {_some(lost)}")
+    if lost := kept - await _owned(ledger):
+        raise _mismatch(config, f"the ledger lost {_some(lost)}")
+
+
+async def _owned(ledger: Ledger) -> set[str]:
+    return {row.sku for row in await ledger.stock() if row.move_seq > 0}
+
+
+async def _kept(catalogue: Catalogue) -> set[str]:
     kept: set[str] = set()
     while page := await catalogue.page(max(kept, default=""), 1000):
         kept.update(terms.sku for terms in page)
-    if owned != kept:
-        some = ", ".join(sorted(owned ^ kept)[:5])
-        which = "Redis lost" if owned - kept else "the ledger lost"
-        raise _mismatch(config, f"{which} {len(owned ^ kept)} SKUs: {some}")
+    return kept
+
+
+def _some(skus: set[str]) -> str:
+    return f"{len(skus)} SKUs: {', '.join(sorted(skus)[:5])}"
 
 
 def _mismatch(config: Config, what: str) -> SetupError:

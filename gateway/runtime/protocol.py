@@ -8,10 +8,14 @@ keeps its body: the offer is ignored, which HTTP allows.
 import asyncio
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.api.endpoint import ANSWER
+from gateway.runtime.cycle import Cycle
 
 HEAD_BYTES_MAX = 65_536
 """Of request line and headers together."""
@@ -70,7 +74,40 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes:
             raise ValueError("the head is too large")
         if not self.parser.should_upgrade():
-            super().on_headers_complete()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start the application on the request, or queue it behind the one before."""
+        scope: Any = self.scope
+        version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["http_version"] = version
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        before: Any = self.cycle  # None before the first request
+        cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        scope["extensions"] = {ANSWER: cycle.answer}
+        self.cycle = cycle
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():

@@ -1,5 +1,6 @@
 """Reservations: make, show, pay, confirm, release, extend. The hot path of the gateway."""
 
+import asyncio
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -68,10 +69,33 @@ class Reservations:
 
     async def reserve(self, request: HoldRequest) -> Answer:
         """Hold the units of every line, or none."""
-        lines = request.lines
-        shard = self._shards[keys.shard_of(lines[0].sku, len(self._shards))]
-        answer = await shard.hold.submit(request, len(lines))
+        shard = self._shard_of(request)
+        answer = await shard.hold.submit(request, len(request.lines))
         return _hold_answer(shard.number, request, answer)
+
+    async def reserve_many(self, requests: Sequence[HoldRequest]) -> list[Answer | StockgateError]:
+        """Each by itself, in order; one that could not be asked is its error."""
+        asked = [self._submit(request) for request in requests]
+        answers: list[Answer | StockgateError] = []
+        for request, answer in zip(requests, asked, strict=True):
+            try:
+                held = answer if isinstance(answer, StockgateError) else await answer
+            except StockgateError as error:
+                held = error
+            if not isinstance(held, HoldAnswer):
+                answers.append(held)
+            else:
+                answers.append(_hold_answer(self._shard_of(request).number, request, held))
+        return answers
+
+    def _shard_of(self, request: HoldRequest) -> Shard:
+        return self._shards[keys.shard_of(request.lines[0].sku, len(self._shards))]
+
+    def _submit(self, request: HoldRequest) -> "asyncio.Future[HoldAnswer] | StockgateError":
+        try:
+            return self._shard_of(request).hold.submit(request, len(request.lines))
+        except StockgateError as error:
+            return error
 
     async def show(self, reservation_id: str) -> Answer:
         """The reservation as it counts now; one that was forgotten is looked up in the ledger."""

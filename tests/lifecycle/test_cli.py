@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,6 +14,7 @@ from redis import Redis
 from tests.http.api import Api, fresh, line, refused
 from tests.http.gateways import Gateway, environment, stockgate
 from tests.lifecycle.conftest import nothing_runs_in
+from tests.lifecycle.crowd import Crowd
 
 Result = subprocess.CompletedProcess[str]
 
@@ -103,6 +105,7 @@ def test_mistakes_are_told_beside_a_running_gateway(gateway: Gateway, api: Api) 
         huge=f"stock adjust {sku} {10**30} --reason found",
         negative=f"stock set {sku} --on-hand -5",
         no_reason=f"stock adjust {sku} 5",
+        long_reason=f"stock adjust {sku} 5 --reason {'r' * 201}",
         unknown_id="reservation show 01KZ3V9Q2M00X4T7B2N8R6W1CD",
         no_id="reservation release not-an-id",
         no_file="stock import gone.toml",
@@ -123,6 +126,31 @@ def test_mistakes_are_told_beside_a_running_gateway(gateway: Gateway, api: Api) 
     failed(found["no_file"], 2, "gone.toml")
     failed(found["bad_file"], 2, "bad.toml:2", "bad.toml:3")
     assert api.terms(sku) == before
+
+
+def test_the_stores_are_looked_at_while_they_change(gateway: Gateway, api: Api) -> None:
+    """SKUs appear, and a crowd buys: neither is a contradiction between the stores."""
+    stop = threading.Event()
+
+    def create() -> None:
+        client = Api(gateway.url)
+        while not stop.is_set():
+            client.new_sku(3)
+        client.close()
+
+    crowd = Crowd(gateway.url, api.new_sku(20_000))
+    with ThreadPoolExecutor(4) as pool, crowd.buying():
+        creating = [pool.submit(create) for _ in range(4)]
+        try:
+            for _ in range(8):
+                listed = gateway.cli("stock", "list")
+                assert listed.returncode == 0, listed.stderr
+        finally:
+            stop.set()
+        for one in creating:
+            one.result()
+        verified = gateway.cli("verify")
+        assert verified.returncode == 0, verified.stderr
 
 
 def test_without_a_gateway_it_opens_the_stores_itself(gateway: Gateway, api: Api) -> None:

@@ -57,7 +57,7 @@ def test_the_calls_that_serve_prints_work_when_pasted(gateway: Gateway, short_py
     result = paste(f"PATH={short_python}:$PATH\n{script}", gateway.folder)
     assert result.stderr == ""
     stock, held, settled = sale_of(result.stdout)
-    assert stock["sku"] == "poster"
+    assert f"/v1/stock/{stock['sku']}\n" in script
     assert held["state"] == "held"
     assert (settled["id"], settled["state"]) == (held["id"], "settled")
     assert "OK: nothing oversold" in result.stdout

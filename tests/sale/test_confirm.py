@@ -11,6 +11,7 @@ from gateway.core.model import HeldLine, State
 from gateway.ledger import MoveRequest, Outcome
 from gateway.sale.finished import Finished
 from gateway.sale.outcomes import Granted, Refused
+from gateway.sale.reservations import Reservations
 from gateway.store import keys
 from tests.ledger.steps import begun
 from tests.sale.clocks import StillClock
@@ -25,6 +26,12 @@ async def forget(sale: Sale, id_: str) -> None:
     parts = split_id(id_)
     assert parts is not None
     assert await sale.raw("HDEL", keys.reservations(0), parts[2]) == 1
+
+
+def on_clock(sale: Sale, clock: StillClock) -> Reservations:
+    """Reservations whose confirms wait on a clock that stands still."""
+    config = sale.core.config.hold
+    return Reservations([sale.shard], Finished(clock), sale.ledger, config)
 
 
 async def test_a_confirm_waits_until_the_ledger_has_decided(any_sale: Sale) -> None:
@@ -60,20 +67,24 @@ async def test_when_the_ledger_is_slow_a_confirm_answers_that_it_is_confirmed(sa
 
 async def test_a_lost_announcement_is_made_up_for_by_looking_again(sale: Sale) -> None:
     await sale.put("phone", 5)
-    sale.run(sale.settler().loop)  # settles, and nobody listens
+    clock = StillClock()
     id_ = await sale.held(("phone", 2))
-    confirming = asyncio.ensure_future(sale.reservations.confirm(id_, "p1", 1.0))
-    await until(lambda: sale.is_in(id_, State.SETTLED))
+    confirming = asyncio.ensure_future(on_clock(sale, clock).confirm(id_, "p1", 2.0))
+    await until(lambda: sale.is_in(id_, State.CONFIRMED))
+    await settle_all(sale.settler())  # and nobody listens
+    assert not confirming.done()
+    assert await clock.next_pause() == pytest.approx(2.0)
     assert granted(await confirming).reservation.state is State.SETTLED
 
 
 async def test_a_lost_announcement_of_a_refusal_too(sale: Sale) -> None:
     await sale.put("phone", 5)
     id_ = await sale.held(("phone", 2))
-    settler = sale.settler(ledger=Refusing(sale.ledger))
-    confirming = asyncio.ensure_future(sale.reservations.confirm(id_, "p1", 0.5))
+    clock = StillClock()
+    confirming = asyncio.ensure_future(on_clock(sale, clock).confirm(id_, "p1", 2.0))
     await until(lambda: sale.is_in(id_, State.CONFIRMED))
-    await settle_all(settler)
+    await settle_all(sale.settler(ledger=Refusing(sale.ledger)))
+    await clock.next_pause()
     assert await confirming == Refused("deduction-rejected", {"refund_required": True})
 
 

@@ -287,6 +287,8 @@ class Shop:
         waiting = Counter(values[1].decode().partition("|")[0] for _, values in map(_flat, entries))
         confirmed = [field for field, row in rows.items() if row.state is State.CONFIRMED]
         assert waiting == Counter(confirmed)
+        pending = (await self.raw("XPENDING", keys.outbox(0), keys.GROUP))["pending"]
+        assert pending <= len(entries), "what was removed was acknowledged"
 
 
 def _flat(entry: Any) -> tuple[bytes, list[bytes]]:

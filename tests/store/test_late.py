@@ -133,6 +133,7 @@ async def test_a_late_payment_may_use_other_holds_that_are_due(shop: Shop) -> No
     assert await shop.confirm("a") is Reply.DONE
     assert await shop.state("other") is State.EXPIRED
     assert await shop.terms() == Terms(2, 0, held=1, unsettled=1)
+    assert list((await shop.reminders("due")).values()) == [[field_of("c")]]
 
 
 async def test_a_confirm_in_the_last_millisecond_is_in_time(shop: Shop) -> None:

@@ -218,7 +218,7 @@ def test_on_a_server(kind: str, request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("kind", ["memory", "redis", "valkey"])
 def test_for_a_long_time(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "memory":
-        run_machine("memory://", examples=2000, steps=80)
+        run_machine("memory://", examples=400, steps=80)
     else:
         server: RedisServer = request.getfixturevalue(f"{kind}_server")
-        run_machine(server.url, examples=1500, steps=80, server=server)
+        run_machine(server.url, examples=400, steps=80, server=server)

@@ -15,6 +15,7 @@ from loadtests.bench.figures import (
     ratio_at_most,
     summarise,
 )
+from loadtests.bench.flat import CONTROL, verdicts
 from loadtests.bench.report import as_json, as_markdown, number
 
 ABOUT: dict[str, Any] = {
@@ -115,3 +116,21 @@ def test_the_json_keeps_every_sample() -> None:
     assert kept["summary"]["median"] == 5.5
     assert kept["ratio_summary"]["max"] == 3.0
     assert (found["format"], found["seed"], found["dirty"]) == (1, 1, True)
+
+
+def grown(name: str, ratio: float, on: str = "valkey") -> Figure:
+    return figure(name, 1.0, on=on, limit="few", ratios=[ratio])
+
+
+@pytest.mark.parametrize(
+    ("hold", "met"), [(1.1, [True, True]), (1.9, [False, True]), (2.1, [False, False])]
+)
+def test_growth_is_judged_by_the_target_and_by_a_plain_read(hold: float, met: list[bool]) -> None:
+    found = [
+        figure("hold, few", 1.0),
+        grown("hold", hold),
+        grown(CONTROL, 2.0),
+        grown("hold", 1.0, on="redis"),
+        grown(CONTROL, 4.0, on="redis"),
+    ]
+    assert [verdict.met for verdict in verdicts(found, 1_000_000)] == met
