@@ -174,9 +174,12 @@ async def test_each_touched_sku_is_reported_as_it_is_after_the_batch(shop: Shop)
     assert shop.pulses["case"] == ("case", 5, 4, 0, 0, 1, 0, 1)
 
 
-async def test_a_large_batch_with_more_writes_than_lua_can_unpack(shop: Shop) -> None:
+async def test_a_large_batch_with_more_writes_than_lua_can_unpack(
+    shop: Shop, store_url: str
+) -> None:
+    size = 2100 if store_url == "memory://" else 4096
     await shop.put("phone", 5000, buyer_limit=1)
-    batch = [request(f"k{n}", buyer=f"b{n}") for n in range(4096)]
+    batch = [request(f"k{n}", buyer=f"b{n}") for n in range(size)]
     answers = await shop.hold_all(*batch)
     assert {answer.code for answer in answers} == {Reply.HELD}
-    assert await shop.terms() == Terms(5000, 904, held=4096)
+    assert await shop.terms() == Terms(5000, 5000 - size, held=size)

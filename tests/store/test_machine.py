@@ -203,13 +203,13 @@ def run_machine(url: str, examples: int, steps: int, server: RedisServer | None 
 
 
 def test_in_memory() -> None:
-    run_machine("memory://", examples=25, steps=30)
+    run_machine("memory://", examples=15, steps=30)
 
 
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 def test_on_a_server(kind: str, request: pytest.FixtureRequest) -> None:
     server: RedisServer = request.getfixturevalue(f"{kind}_server")
-    run_machine(server.url, examples=8, steps=30, server=server)
+    run_machine(server.url, examples=6, steps=30, server=server)
 
 
 @pytest.mark.soak
