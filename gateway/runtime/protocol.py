@@ -31,6 +31,7 @@ class Protocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = False
+    _head_began = False
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -45,16 +46,16 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_began = False
         try:
-            if self._head_bytes <= HEAD_BYTES_MAX:
-                self.parser.feed_data(data)
+            self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self._head_bytes <= HEAD_BYTES_MAX:
                 self._refuse(400, "malformed-http", "This is not a request in HTTP/1.1.")
+        if self._in_head and not self._head_began:  # all of this piece belongs to the head
+            self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX:
             detail = f"Request line and headers are larger than {HEAD_BYTES_MAX} bytes together."
             self._refuse(431, "headers-too-large", detail)
@@ -62,7 +63,8 @@ class Protocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._in_head = self._head_began = True
+        self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

@@ -1,8 +1,12 @@
 """Confirms: settled in the ledger, repeated, refused. Late ones are in test_late.py."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from tests.http.api import Api, fresh, line, refused
+from tests.http.gateways import Gateway
 
 
 def test_a_confirm_is_settled_in_the_ledger(api: Api) -> None:
@@ -91,3 +95,21 @@ def test_the_key_of_a_sold_reservation_still_names_it(api: Api) -> None:
     again = api.reserve(sku, key=key, buyer="ada")
     assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
     assert (again.json()["id"], again.json()["state"]) == (made, "settled")
+
+
+def test_what_the_ledger_refuses_is_to_be_refunded(redis_api: Api, redis_gateway: Gateway) -> None:
+    """The ledger alone decides: here it owns less than Redis has sold."""
+    sku = redis_api.new_sku(10)
+    waits, asks_later = redis_api.held(sku), redis_api.held(sku)
+    with closing(sqlite3.connect(redis_gateway.data / "ledger.sqlite3")) as ledger, ledger:
+        ledger.execute("UPDATE stock SET on_hand = 0, received = 0 WHERE sku = ?", [sku])
+    refund = {"refund_required": True, "retryable": False}
+    refused(redis_api.confirm(waits), 409, "deduction-rejected", **refund)
+    assert redis_api.confirm(asks_later, prefer="respond-async").status_code == 202
+    redis_api.until_state(asks_later, "rejected")
+    for one in (waits, asks_later):
+        refused(redis_api.confirm(one), 409, "deduction-rejected", **refund)
+        refused(redis_api.step(one, "release"), 409, "deduction-rejected")
+        assert redis_api.state(one) == "rejected"
+    terms = redis_api.terms(sku)
+    assert (terms["held"], terms["unsettled"], terms["sold"]) == (0, 0, 0)

@@ -91,6 +91,23 @@ def test_headers_below_the_size_are_fine(connection: Connection) -> None:
         assert connection.request("GET", "/livez", headers).status == 200
 
 
+def test_what_comes_with_the_end_of_a_head_does_not_count(
+    memory_api: Api, connection: Connection
+) -> None:
+    """Pieces of the stream do not end where heads end."""
+    headers = [JSON_TYPE, (b"Idempotency-Key", fresh("key").encode())]
+    body = body_for(memory_api.new_sku()) + b" " * 90_000
+    data = request("POST", "/v1/reservations", headers, body)
+    first, second = data[:60], data[60:]
+    for _ in range(3):
+        connection.send(first)
+        until(lambda: memory_api.get("/livez").status_code == 200)
+        connection.send(second + first)
+        assert connection.receive().status == 201
+        connection.send(second)
+        assert connection.receive().status == 201
+
+
 @pytest.mark.parametrize(
     ("name", "status", "code"),
     [

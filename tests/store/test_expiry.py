@@ -152,6 +152,7 @@ async def test_a_snapshot_sweeps_first(shop: Shop) -> None:
     assert (terms.available, terms.held) == (4, 1)
     _, [terms] = await shop.commands.snapshot(["phone"])
     assert (terms.available, terms.held) == (5, 0)
+    assert await shop.reminders("due") == {}
 
 
 async def test_a_sweep_expires_a_reservation_once_though_it_is_listed_twice(shop: Shop) -> None:
