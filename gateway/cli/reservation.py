@@ -5,9 +5,12 @@ import click
 from gateway.api.times import rfc3339
 from gateway.cli.common import config_option, show_table, with_core
 from gateway.core.errors import SetupError
+from gateway.core.model import State
 from gateway.runtime.core import Core
 from gateway.runtime.gateway import open_reservations
 from gateway.sale.outcomes import Answer, Granted
+
+HOLDING = (State.HELD, State.PAYING)
 
 
 @click.group()
@@ -53,7 +56,7 @@ def _print(reservation_id: str, answer: Answer) -> None:
         ("created", rfc3339(r.created_ms)),
     ]
     if r.deadline_ms:
-        rows.append(("deadline", rfc3339(r.deadline_ms)))
+        rows.append(("deadline" if r.state in HOLDING else "ended", rfc3339(r.deadline_ms)))
     if r.payment_ref:
         rows.append(("payment", r.payment_ref))
     show_table(("field", "value"), rows)

@@ -36,7 +36,10 @@ class HeldLine(Line, frozen=True, gc=False):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """A reservation as the store knows it. Times are milliseconds since the epoch."""
+    """A reservation as the store knows it. Times are milliseconds since the epoch.
+
+    deadline_ms: when the hold ends; once settled or rejected, when that was.
+    """
 
     id: str
     state: State

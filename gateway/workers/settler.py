@@ -65,6 +65,7 @@ class Settler:
         """What was read may not have been acknowledged: read it again first."""
         metrics.SETTLER_FAILURES.inc()
         self._recovering, self._recover_after = True, "0"
+        self._created = False  # the stream may be what was lost
 
     async def step(self) -> float:
         """Settle one batch; the pause before the next, s."""

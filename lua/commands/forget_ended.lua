@@ -11,10 +11,19 @@
 
 local STEP_MS = 60000
 local LIMIT = tonumber(ARGV[3])
-local ENDED = { s = true, j = true, r = true, x = true }
+local OLDEST = NOW - ARGV[2]
+
+-- An expired reservation that was paid late has ended twice: the later end counts.
+local function is_over(record)
+  local state, deadline = string.match(record, '^([sjrx])|%d+|(%d+)|')
+  if state == 's' or state == 'j' then
+    return tonumber(deadline) <= OLDEST
+  end
+  return state ~= nil
+end
 
 local oldest = redis.call('ZRANGEBYSCORE', PREFIX .. 'ended', '-inf',
-  math.floor((NOW - ARGV[2]) / STEP_MS), 'LIMIT', 0, 1)[1]
+  math.floor(OLDEST / STEP_MS), 'LIMIT', 0, 1)[1]
 if not oldest then
   return { NOW, 0, 0 }
 end
@@ -24,7 +33,7 @@ local gone = {}
 if #fields > 0 then
   local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
   for i, field in ipairs(fields) do
-    if records[i] and ENDED[string.sub(records[i], 1, 1)] then
+    if records[i] and is_over(records[i]) then
       gone[#gone + 1] = field
     end
   end

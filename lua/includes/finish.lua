@@ -19,6 +19,7 @@ local function mirror(field, text, event, move)
   end
   move(r)
   r.state = rule
+  r.deadline = NOW -- from here on: when it ended
   stage_record(field, format_record(r))
   stage_ended(field)
   announced[#announced + 1] = field

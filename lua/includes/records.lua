@@ -1,5 +1,6 @@
 -- Reservation records: one string each in the shard's reservations hash.
 -- state|created_ms|deadline_ms|fingerprint|buyer|channel|payment_ref|lines
+-- deadline_ms of settled and rejected ones: when they ended.
 -- lines: sku*quantity[*counted[*from_safety]] joined by commas.
 local record_writes = {} -- field, record, field, record ...
 local record_writes_n = 0

@@ -76,6 +76,20 @@ async def test_a_late_confirm_of_an_expired_reservation_is_kept(shop: Shop) -> N
     assert await shop.terms() == Terms(4, 4, sold=1)
 
 
+async def test_a_late_payment_is_remembered_from_when_it_settled(shop: Shop) -> None:
+    await shop.put("phone", 5)
+    await ended(shop, "a", "expire")
+    shop.pass_ms(DAY_MS - MINUTE_MS)
+    await shop.confirm("a")
+    await shop.settle("a")
+    shop.pass_ms(3 * MINUTE_MS)
+    assert await forget(shop) == (1, 0)  # its expiry is a day ago, its sale is not
+    assert await shop.state("a") is State.SETTLED
+    shop.pass_ms(DAY_MS)
+    assert await forget(shop) == (1, 1)
+    shop.damaged = True
+
+
 async def test_a_call_is_bounded_and_the_next_goes_on(shop: Shop) -> None:
     await shop.put("phone", 10)
     keys = [f"k{n}" for n in range(10)]
