@@ -6,8 +6,8 @@ import msgspec
 
 from gateway.core.model import SkuSettings
 
-UNITS_MAX = 2**53 - 1
-"""The largest count that Lua, JSON and the ledger all keep exactly."""
+UNITS_MAX = 10**12
+"""The largest count: far below 2^53, up to which Lua and JSON keep numbers exactly."""
 
 Reason = Literal["", "shortfall", "unknown-sku"]
 

@@ -1,7 +1,7 @@
 """The outbox: confirmed reservations on their way to the ledger, read by a consumer group."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -71,14 +71,6 @@ class Outbox:
         )
         return self._entries(reply[1])
 
-    async def forget_idle_consumers(self, idle_s: float) -> None:
-        """Remove consumers that own nothing and were not seen for `idle_s`: processes long gone."""
-        for row in await self._call("XINFO", "CONSUMERS", self._stream, keys.GROUP):
-            info = row if isinstance(row, dict) else dict(zip(*[iter(row)] * 2, strict=True))
-            name, pending, idle_ms = (_member(info, n) for n in ("name", "pending", "idle"))
-            if int(pending) == 0 and int(idle_ms) > idle_s * 1000 and _text(name) != self._consumer:
-                await self._call("XGROUP", "DELCONSUMER", self._stream, keys.GROUP, name)
-
     async def length(self) -> int:
         """Entries in the outbox, given out or not."""
         return int(await self._call("XLEN", self._stream))
@@ -122,11 +114,3 @@ class Outbox:
             _log.exception("outbox %s holds an entry that cannot be read: %r", self._stream, row)
             return None
 
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _member(info: Mapping[Any, Any], name: str) -> Any:
-    """Stores differ in whether member names are bytes."""
-    return info[name] if name in info else info[name.encode()]

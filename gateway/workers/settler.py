@@ -27,9 +27,6 @@ BLOCK_S = 1.0
 IDLE_PAUSE_S = 0.01
 """Pause after a read that came back empty: some stores do not wait."""
 
-CONSUMER_MEMORY_S = 3600.0
-"""A settler not seen for this long, and owning nothing, is forgotten by the group."""
-
 _MIRRORED = (Reply.DONE, Reply.UNCHANGED)
 
 
@@ -94,7 +91,6 @@ class Settler:
             entries = await self._outbox.claim_idle(count, self._config.idle_claim_s)
             if entries:
                 return entries
-            await self._outbox.forget_idle_consumers(CONSUMER_MEMORY_S)
         return await self._outbox.read_new(count, BLOCK_S)
 
     async def _settle(self, entries: Sequence[Entry]) -> None:

@@ -1,6 +1,6 @@
 -- Confirms paid reservations and appends each to the outbox, in one step.
 -- Late payment: an expired reservation is honoured from available, then from safety_stock,
--- all its lines or none.
+-- all its lines or none. A late payment that was refused once stays refused.
 --
 -- KEYS:
 --   KEYS[1] reservations hash of the shard
@@ -75,9 +75,14 @@ local function confirm(field, r, ref, rule)
   end
   if r.state ~= 'x' then
     move_held(r)
+  elseif r.ref ~= '' then
+    return IS_EXPIRED
   elseif can_honour(r) then
     take_late(r)
   else
+    -- The answer is final: the shop will refund, so units that return later are not for this one.
+    r.ref = ref
+    stage_record(field, format_record(r))
     return IS_EXPIRED
   end
   r.state = rule

@@ -44,7 +44,12 @@ local function apply()
     end
     s = create()
   end
+  local key = PREFIX .. 'sku:' .. SKU
   if SEQ == s.move_seq then
+    local refused = tonumber(redis.call('HGET', key, 'move_refused') or 0)
+    if refused == SEQ then
+      return TOO_FEW, s.available
+    end
     return UNCHANGED, 0
   end
   if SEQ < s.move_seq then
@@ -56,6 +61,10 @@ local function apply()
   local safety = s.safety_stock + SAFETY_DELTA
   local available = s.available + DELTA - SAFETY_DELTA
   if available < 0 or safety < 0 then
+    -- The verdict is kept: whoever drives this movement next must hear the same.
+    if s.version > 0 then
+      redis.call('HSET', key, 'move_seq', SEQ, 'move_refused', SEQ)
+    end
     return TOO_FEW, s.available
   end
   s.on_hand, s.available, s.safety_stock, s.dirty = s.on_hand + DELTA, available, safety, true
@@ -63,7 +72,7 @@ local function apply()
     return INVARIANT_BREACH, 0
   end
   write_skus()
-  write_settings(PREFIX .. 'sku:' .. SKU)
+  write_settings(key)
   return DONE, 0
 end
 

@@ -142,7 +142,7 @@ def test_the_stores_are_looked_at_while_they_change(gateway: Gateway, api: Api) 
     with ThreadPoolExecutor(4) as pool, crowd.buying():
         creating = [pool.submit(create) for _ in range(4)]
         try:
-            for _ in range(8):
+            for _ in range(5):
                 listed = gateway.cli("stock", "list")
                 assert listed.returncode == 0, listed.stderr
         finally:

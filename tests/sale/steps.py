@@ -28,7 +28,7 @@ from gateway.workers.loop import Loop
 from gateway.workers.settler import Settler
 from gateway.workers.watchers import FinishedListener
 
-WAIT_S = 20.0
+WAIT_S = 45.0
 """Far more than anything a test waits for should take."""
 
 PAST_MS = 1
@@ -204,8 +204,10 @@ async def open_sale(config: Config, clock: Clock | None = None) -> AsyncIterator
         AsyncExitStack() as stack,
     ):
         sale = Sale(core, stack)
-        stack.push_async_callback(sale.stop_loops)
-        yield sale
+        try:
+            yield sale
+        finally:
+            await sale.stop_loops()
 
 
 async def settle_all(settler: Settler) -> None:

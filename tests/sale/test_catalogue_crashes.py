@@ -170,7 +170,6 @@ async def test_a_late_helper_of_an_adjustment_without_a_key_cannot_tell(sale: Sa
     await assert_equal_in_both(sale, "phone")
 
 
-@pytest.mark.xfail(reason="move_stock judges a refused move again", strict=True)
 async def test_a_late_helper_does_not_apply_what_was_refused(sale: Sale) -> None:
     """A move is judged once: units that come back later do not change the verdict."""
     await sale.put("phone", 10)
