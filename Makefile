@@ -18,7 +18,8 @@ BIN     := $(VENV)/bin
 PIP     := -m pip --disable-pip-version-check --quiet install
 
 # Where the machine has no redis-server, .ci/prepare puts a link to one into the environment.
-export PATH := $(PATH):$(CURDIR)/$(BIN)
+# Only these look there: what `make run` says to paste must work with the user's own PATH.
+test bench loadtest soak: export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .PHONY: help run test check format bench loadtest soak clean redis
 
@@ -67,6 +68,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up $(VENV) (about half a minute, once)…"
 	$(BIN)/python $(PIP) --editable .
 	@touch $@
 

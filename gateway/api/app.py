@@ -8,9 +8,6 @@ from collections import defaultdict
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import __version__
@@ -26,7 +23,6 @@ from gateway.api.endpoint import (
     Send,
     json_reply,
 )
-from gateway.api.headers import language
 from gateway.api.openapi import OPERATIONS
 from gateway.api.problems import BadRequest
 from gateway.api.services import Services
@@ -50,8 +46,10 @@ HANDLERS: Final[dict[str, Handler]] = {
     "isAlive": platform.livez,
     "isReady": platform.readyz,
     "getMetrics": platform.show_metrics,
+    "getOpenApi": docs.openapi,
+    "getProblem": docs.problem,
 }
-"""By operation id. Documentation pages are served by docs.py."""
+"""By operation id. Pages that are no operation are in docs.PAGES."""
 
 RESERVATIONS: Final = "/v1/reservations"
 CONFIRM: Final = "/confirm"
@@ -87,47 +85,25 @@ class App:
 def _endpoints(services: Services) -> dict[str, dict[str, Endpoint]]:
     found: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
     for operation in OPERATIONS:
-        handler = HANDLERS.get(operation.name)
-        if handler is not None:
-            endpoint = Endpoint(operation.name, handler, services, scope=operation.scope)
-            found[operation.path][operation.method.upper()] = endpoint
+        handler = HANDLERS[operation.name]
+        endpoint = Endpoint(operation.name, handler, services, scope=operation.scope)
+        found[operation.path][operation.method.upper()] = endpoint
     return found
 
 
 def _starlette(services: Services, endpoints: dict[str, dict[str, Endpoint]]) -> Starlette:
-    routes = [Route(path, Methods(services, by_method)) for path, by_method in endpoints.items()]
-    routes.append(Route("/", Methods(services, {"GET": _welcome(services)})))
+    found = dict(endpoints)
+    for path, handler in {"/": _welcome, **docs.PAGES}.items():
+        found[path] = {"GET": Endpoint(path, handler, services, scope="")}
+    routes = [Route(path, Methods(services, by_method)) for path, by_method in found.items()]
     nowhere = Endpoint("not-found", _not_found, services, scope="")
-    pages = docs.routes()
-    # Pages answer GET and HEAD themselves; what follows them refuses other methods.
-    refusals = [Route(page.path, Methods(services, {"GET": nowhere})) for page in pages]
-    return Starlette(
-        routes=[*routes, *pages, *refusals, Route("/{path:path}", nowhere)],
-        exception_handlers={HTTPException: _as_problem},
-    )
+    return Starlette(routes=[*routes, Route("/{path:path}", nowhere)])
 
 
-def _welcome(services: Services) -> Endpoint:
-    async def welcome(_call: Call) -> Reply:
-        links = {"docs": "/docs", "openapi": "/openapi.json", "ready": "/readyz"}
-        return json_reply(200, {"name": "stockgate", "version": __version__, **links})
-
-    return Endpoint("welcome", welcome, services, scope="")
+async def _welcome(_call: Call) -> Reply:
+    links = {"docs": "/docs", "openapi": "/openapi.json", "ready": "/readyz"}
+    return json_reply(200, {"name": "stockgate", "version": __version__, **links})
 
 
 async def _not_found(_call: Call) -> Reply:
     raise BadRequest("not-found")
-
-
-async def _as_problem(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals: no such path, wrong method on a documentation page."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = {404: "not-found", 405: "method-not-allowed"}.get(status, "internal-error")
-    allow = getattr(error, "headers", None) or {}
-    given = [(name.lower().encode(), value.encode()) for name, value in allow.items()]
-    lang = language(request.headers.get("accept-language", "").encode("latin-1"))
-    refusal = BadRequest(code, headers=given)
-    status, headers, body = refusal.render(lang=lang, instance=request.url.path)
-    response = Response(body, status)
-    response.raw_headers = headers
-    return response

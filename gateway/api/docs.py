@@ -12,20 +12,25 @@ from string import Template
 from typing import Final, NamedTuple
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from gateway.api.headers import etag_matches, language
+from gateway.api.endpoint import Call, Handler, Reply
+from gateway.api.headers import etag_matches
 from gateway.api.language import EN, LANGUAGES, Text
 from gateway.api.openapi import document_bytes
-from gateway.api.problem_samples import sample
+from gateway.api.problem_samples import explanation, sample
 from gateway.api.problem_texts import TEXTS
-from gateway.api.problems import CATALOGUE, Entry, render
+from gateway.api.problems import CATALOGUE, BadRequest, Entry
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE_HEADERS: Final = (
+    (b"cache-control", b"no-cache"),
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"vary", b"Accept, Accept-Language"),
 )
 HTML: Final = "text/html; charset=utf-8"
 MEDIA_TYPES: Final = {
@@ -59,79 +64,67 @@ class Page(NamedTuple):
     """A ready answer: its bytes, type and ETag."""
 
     body: bytes
-    media_type: str
-    etag: str
+    media_type: bytes
+    etag: bytes
 
 
-def routes() -> list[Route]:
-    """Every route of the documentation."""
-    return [
-        Route("/docs", _docs),
-        Route("/docs/{name}", _asset),
-        Route("/openapi.json", _openapi),
-        Route("/problems", _problems),
-        Route("/problems/{code}", _problem),
-    ]
+async def reference(call: Call) -> Reply:
+    """GET /docs"""
+    return _send(call, _reference())
 
 
-async def _docs(request: Request) -> Response:
-    return _send(request, _reference())
+async def asset(call: Call) -> Reply:
+    """GET /docs/{name}"""
+    name = call.parameter("name")
+    if name not in MEDIA_TYPES:
+        raise BadRequest("not-found")
+    return _send(call, _asset_page(name))
 
 
-async def _asset(request: Request) -> Response:
-    name = request.path_params["name"]
-    return _send(request, _asset_page(name)) if name in MEDIA_TYPES else _missing(request)
+async def openapi(call: Call) -> Reply:
+    """GET /openapi.json"""
+    return _send(call, _openapi_page())
 
 
-async def _openapi(request: Request) -> Response:
-    return _send(request, _openapi_page())
+async def problem_list(call: Call) -> Reply:
+    """GET /problems"""
+    return _send(call, _problem_list(_language_of(call)))
 
 
-async def _problems(request: Request) -> Response:
-    return _send(request, _problem_list(_language_of(request)))
-
-
-async def _problem(request: Request) -> Response:
-    code = request.path_params["code"]
+async def problem(call: Call) -> Reply:
+    """GET /problems/{code}"""
+    code = call.parameter("code")
     if code not in CATALOGUE:
-        return _missing(request)
-    lang = _language_of(request)
-    as_json = "json" in request.headers.get("accept", "")
-    return _send(request, _problem_json(code, lang) if as_json else _problem_page(code, lang))
+        raise BadRequest("not-found")
+    lang = _language_of(call)
+    as_json = b"json" in call.headers.get(b"accept", b"")
+    return _send(call, _problem_json(code, lang) if as_json else _problem_page(code, lang))
 
 
-def _language_of(request: Request) -> str:
-    asked = request.query_params.get("lang", "")
-    if asked in LANGUAGES:
-        return asked
-    return language(request.headers.get("accept-language", "").encode("latin-1"))
+PAGES: Final[dict[str, Handler]] = {
+    "/docs": reference,
+    "/docs/{name}": asset,
+    "/problems": problem_list,
+}
+"""The pages that the OpenAPI document does not describe, by path."""
 
 
-def _send(request: Request, page: Page) -> Response:
-    headers = {
-        "ETag": page.etag,
-        "Cache-Control": "no-cache",
-        "Content-Security-Policy": POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Vary": "Accept, Accept-Language",
-    }
-    known = request.headers.get("if-none-match", "").encode("latin-1")
-    if etag_matches(known, page.etag.encode()):
-        return Response(status_code=304, headers=headers)
-    return Response(page.body, media_type=page.media_type, headers=headers)
+def _language_of(call: Call) -> str:
+    query = call.scope["query_string"].split(b"&")
+    return next((lang for lang in LANGUAGES if f"lang={lang}".encode() in query), call.lang)
 
 
-def _missing(request: Request) -> Response:
-    lang = _language_of(request)
-    status, headers, body = render("not-found", lang=lang, instance=request.url.path)
-    response = Response(body, status_code=status)
-    response.raw_headers = headers
-    return response
+def _send(call: Call, page: Page) -> Reply:
+    headers = [(b"etag", page.etag), *PAGE_HEADERS]
+    if etag_matches(call.headers.get(b"if-none-match"), page.etag):
+        return Reply(304, headers, b"")
+    headers.append((b"content-type", page.media_type))
+    headers.append((b"content-length", b"%d" % len(page.body)))
+    return Reply(200, headers, page.body)
 
 
 def _page(body: bytes, media_type: str) -> Page:
-    return Page(body, media_type, f'"{sha256(body).hexdigest()[:24]}"')
+    return Page(body, media_type.encode(), f'"{sha256(body).hexdigest()[:24]}"'.encode())
 
 
 def read_asset(name: str) -> bytes:
@@ -172,19 +165,6 @@ def _problem_page(code: str, lang: str) -> Page:
 @cache
 def _problem_list(lang: str) -> Page:
     return _page(problem_list_html(lang).encode(), HTML)
-
-
-def explanation(code: str, lang: str) -> dict[str, object]:
-    """What a program may want to know about a code."""
-    entry, text = CATALOGUE[code], TEXTS[code][lang]
-    return {
-        "code": code,
-        "status": entry.status,
-        "retryable": entry.retryable,
-        "title": text.title,
-        "advice": text.advice,
-        "example": sample(code, lang),
-    }
 
 
 def problem_html(code: str, lang: str) -> str:

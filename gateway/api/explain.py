@@ -184,7 +184,7 @@ def _look_at_struct(
         if name in value:
             look(field.type, value[name], f"{pointer}/{escape(name)}", faults)
         elif field.required:
-            faults.add(pointer, "required", name=name)
+            faults.add(f"{pointer}/{escape(name)}", "required", name=name)
 
 
 def _look_for_strangers(

@@ -10,7 +10,7 @@ from gateway import __version__
 from gateway.api import schemas
 from gateway.api.language import EN
 from gateway.api.openapi_admin import ADMIN, PLATFORM
-from gateway.api.openapi_operations import RESERVATIONS, STOCK_READS, Answer, Operation
+from gateway.api.openapi_operations import REPLAY, RESERVATIONS, STOCK_READS, Answer, Operation
 from gateway.api.problem_samples import sample
 from gateway.api.problems import CATALOGUE
 
@@ -51,7 +51,8 @@ HEADERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Idempotent-Replayed": {
-        "description": "`true` when the answer repeats an earlier one with the same key.",
+        "description": "`true` when the key was used before and nothing was done again. For "
+        f"reservations: {REPLAY[0].lower()}{REPLAY[1:]}",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Retry-After": {
@@ -78,7 +79,7 @@ PARAMETERS: Final[dict[str, Json]] = {
         "in": "header",
         "required": True,
         "description": "Names this attempt: 1 to 255 printable ASCII characters, bare or quoted. "
-        "Make one for each purchase; send the same with every retry.",
+        "Make one for each purchase; send the same with every retry until a reservation is made.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
         "example": "cart-7f3a-try-1",
     },
@@ -197,6 +198,8 @@ def _answer(it: Answer) -> Json:
         found["content"] = _content(it.media, _ref(it.body), it.example)
     elif it.status != 304:
         found["content"] = {it.media: {}}
+    if it.also:
+        found["content"][it.also] = {}
     return found
 
 

@@ -3,7 +3,9 @@
 from typing import Final
 
 from gateway.api import schemas as s
+from gateway.api.language import EN
 from gateway.api.openapi_operations import HELD, SKU, TERMS, Answer, Operation
+from gateway.api.problem_samples import explanation
 
 ADMIN: Final = (
     Operation(
@@ -89,7 +91,10 @@ ADMIN: Final = (
         "listReservations",
         "Administration",
         "Reservations by SKU and state",
-        "A page at a time; `next` is the following page's cursor.",
+        "A page of up to `limit` at a time, in no order to rely on; `next` is the following page's "
+        "cursor, and only its absence means the end: with a filter a page may be empty. Each "
+        "reservation is listed once, but those made or ended while paging may be missed or "
+        "repeated.",
         (Answer(200, "A page.", s.ReservationListOut, example={"items": [HELD]}),),
         scope="admin",
         query=s.ReservationListQuery,
@@ -160,9 +165,17 @@ PLATFORM: Final = (
         "getProblem",
         "Platform",
         "What a problem means",
-        "A page for people about one `code`; the `type` of every problem leads here. "
-        "`/problems` lists all codes.",
-        (Answer(200, "The page.", media="text/html"),),
+        "What one `code` means and what to do; the `type` of every problem leads here. A page for "
+        "people, or JSON with `Accept: application/json`. `/problems` lists all codes.",
+        (
+            Answer(
+                200,
+                "The explanation, or with `Accept: text/html` the page.",
+                s.ExplanationOut,
+                example=explanation("sold-out", EN),
+                also="text/html",
+            ),
+        ),
         scope="",
         parameters=("ProblemCode",),
         problems=("not-found",),

@@ -8,7 +8,10 @@ Example = dict[str, Any]
 
 
 class Answer(NamedTuple):
-    """A good answer: its status, what it means, the struct of its body, names of its headers."""
+    """A good answer: its status, what it means, the struct of its body, names of its headers.
+
+    also: another media type that the client may ask for.
+    """
 
     status: int
     means: str
@@ -16,6 +19,7 @@ class Answer(NamedTuple):
     headers: tuple[str, ...] = ()
     media: str = "application/json"
     example: Any = None
+    also: str = ""
 
 
 class Operation(NamedTuple):
@@ -80,8 +84,13 @@ TERMS: Final[Example] = {
     "buyer_limit": 2,
 }
 
+REPLAY: Final = (
+    "On a replay look at `state`: it is the reservation as it is now, which may be released or "
+    "expired; a new attempt needs a new key."
+)
 _REFUSED_HOLD = ("sold-out", "buyer-limit", "sale-not-open", "unknown-sku", "fuse-open")
 _KEYED = ("idempotency-key-missing", "idempotency-key-malformed", "idempotency-mismatch")
+_OPTIONAL_BODY = ("malformed-json", "invalid-request", "body-too-large", "request-timeout")
 _GONE = ("unknown-reservation", "reservation-expired", "reservation-released")
 
 RESERVATIONS: Final = (
@@ -92,11 +101,12 @@ RESERVATIONS: Final = (
         "Reservations",
         "Reserve units",
         "Holds all lines or none, until `expires_at`. Repeating the call with the same "
-        "`Idempotency-Key` and body gives the same answer and holds nothing more.",
+        "`Idempotency-Key` and body holds nothing more and answers with the same reservation. "
+        f"{REPLAY} Refusals are not remembered under the key: the same key may be tried again.",
         (
             Answer(
                 201,
-                "The units are held. A replay is marked `Idempotent-Replayed: true`.",
+                f"The units are held, or `Idempotent-Replayed: true`. {REPLAY}",
                 s.ReservationOut,
                 ("Location", "Idempotent-Replayed"),
                 example=HELD,
@@ -114,12 +124,14 @@ RESERVATIONS: Final = (
         "Reservations",
         "Reserve for many buyers",
         "Up to 500 reservations that do not depend on each other, each with its own key. A body "
-        "that breaks the schema anywhere is refused whole; apart from that every entry succeeds "
-        "or fails alone.",
+        "that breaks the schema, even in one entry only, is refused whole with 422: nothing is "
+        "reserved, and `errors` points at each fault (up to 20), such as "
+        "`/reservations/2/lines/0/quantity`. Once the body is accepted, every entry succeeds or "
+        f"fails alone, and its refusal is not remembered under its key. {REPLAY}",
         (
             Answer(
                 200,
-                "One result an entry, in order.",
+                "One result an entry, in order; a replay is marked `replayed`.",
                 s.BatchOut,
                 example={"results": [{"status": 201, "reservation": HELD}]},
             ),
@@ -145,10 +157,10 @@ RESERVATIONS: Final = (
         "Reservations",
         "The buyer goes to pay",
         "Moves the deadline once to the payment window, so that the hold does not end while the "
-        "buyer is at the payment provider. Takes no body.",
+        "buyer is at the payment provider. Takes no body, or `{}`.",
         (Answer(200, "State `paying`.", s.ReservationOut, example={**HELD, "state": "paying"}),),
         parameters=("ReservationId",),
-        problems=(*_GONE, "reservation-confirmed"),
+        problems=(*_GONE, "reservation-confirmed", *_OPTIONAL_BODY),
     ),
     Operation(
         "post",
@@ -186,7 +198,8 @@ RESERVATIONS: Final = (
         "releaseReservation",
         "Reservations",
         "The buyer changed their mind",
-        "Puts the units back on sale at once. Takes no body; repeating it changes nothing.",
+        "Puts the units back on sale at once; repeating it changes nothing. Takes no body, or "
+        "`{}`.",
         (
             Answer(
                 200,
@@ -196,7 +209,12 @@ RESERVATIONS: Final = (
             ),
         ),
         parameters=("ReservationId",),
-        problems=("unknown-reservation", "reservation-expired", "reservation-confirmed"),
+        problems=(
+            "unknown-reservation",
+            "reservation-expired",
+            "reservation-confirmed",
+            *_OPTIONAL_BODY,
+        ),
     ),
     Operation(
         "post",

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from gateway.api.problems import FieldError, as_dict
+from gateway.api.problem_texts import TEXTS
+from gateway.api.problems import CATALOGUE, FieldError, as_dict
 
 _RESERVATIONS: Final = "/v1/reservations"
 
@@ -65,3 +66,16 @@ def sample(code: str, lang: str) -> dict[str, Any]:
         code, lang=lang, params=PARAMS[code], errors=ERRORS.get(code, ()), retry_after_s=wait_s
     )
     return {**found, "instance": _RESERVATIONS}
+
+
+def explanation(code: str, lang: str) -> dict[str, object]:
+    """What a program may want to know about a code."""
+    entry, text = CATALOGUE[code], TEXTS[code][lang]
+    return {
+        "code": code,
+        "status": entry.status,
+        "retryable": entry.retryable,
+        "title": text.title,
+        "advice": text.advice,
+        "example": sample(code, lang),
+    }

@@ -24,15 +24,17 @@ MALFORMED: Final[dict[str, dict[str, Text]]] = {
     },
     "invalid-request": {
         EN: Text(
-            "The request has fields that are not acceptable",
+            "The request has fields or parameters that are not acceptable",
             "{summary} Nothing was changed. Correct what `errors` lists before you send it again.",
-            "Each entry of `errors` points at a field (`pointer`, RFC 6901; or `parameter` for "
-            "the query) and says what it must be. Repeating the same request cannot succeed.",
+            "Each entry of `errors` points at a field (`pointer`, RFC 6901; of a missing field, "
+            "where it should be) or names a `parameter` of the query, and says what it must be. "
+            "Repeating the same request cannot succeed.",
         ),
         ZH: Text(
-            "请求中有不符合要求的字段",
+            "请求中有不符合要求的字段或参数",
             "{summary}未做任何更改。请按 errors 所列修正后再发送。",
-            "errors 的每一项用 pointer（RFC 6901）指向字段，查询参数则用 parameter 指明，"
+            "errors 的每一项用 pointer（RFC 6901）指向字段（缺少字段时指向其应在的位置），"
+            "查询参数则用 parameter 指明，"
             "并说明要求。原样重发不会成功。",
         ),
     },

@@ -24,6 +24,7 @@ Params = Mapping[str, object]
 
 PROBLEM_TYPE: Final = b"application/problem+json"
 WORD_LENGTH_MAX: Final = 80  # of a client's own words, when a text repeats them
+ECHO_LENGTH_MAX: Final = 200  # of a path or SKU, when the body repeats it
 KIND_PARAMS: Final = ("expected", "got")  # whose values are keys of KIND_TEXTS
 _NOTHING: Final[Params] = MappingProxyType({})
 _encode = msgspec.json.Encoder().encode
@@ -169,7 +170,8 @@ def render(
         instance: the request's path, or the id of the request.
         params: what the texts name and the body carries; see CATALOGUE.
         retry_after_s: seconds until a retry can help; None: the code's own.
-        jitter: a number in [0, 1) that spreads Retry-After over once to twice the time.
+        jitter: a number in [0, 1) that spreads Retry-After: over once to twice the code's own
+            time, and at most a second past a time that was given.
         headers: more headers, such as Allow; they replace the code's own of the same name.
     """
     form = _form(code, lang, params)
@@ -262,9 +264,11 @@ def _rest(
         params = {**params, "summary": _summary(errors, lang)}
     if form.defaults:
         params = {**form.defaults, **params}
+    if isinstance(sku := params.get("sku"), str) and len(sku) > ECHO_LENGTH_MAX:
+        params = {**params, "sku": _cut(sku, ECHO_LENGTH_MAX)}
     rest: dict[str, Any] = {"detail": _fill(form.detail, params)}
     if instance:
-        rest["instance"] = instance
+        rest["instance"] = _cut(instance, ECHO_LENGTH_MAX)
     for name in form.members:
         if params.get(name, "") != "":
             rest[name] = params[name]
@@ -305,16 +309,18 @@ def _word(name: str, value: object, lang: str) -> object:
         return value
     if name in KIND_PARAMS:
         return KIND_TEXTS[value][lang == ZH]
-    return value if len(value) <= WORD_LENGTH_MAX else value[:WORD_LENGTH_MAX] + "…"
+    return _cut(value, WORD_LENGTH_MAX)
+
+
+def _cut(text: str, length_max: int) -> str:
+    return text if len(text) <= length_max else text[:length_max] + "…"
 
 
 def _retry_after_s(form: _Form, asked_s: float | None, jitter: float) -> int:
-    """Whole seconds, at least 1 and at least what was asked for; 0 when no retry is advised."""
+    """Whole seconds, at least 1 and at least what was asked for; 0 when no retry is advised.
+
+    A known moment is spread over one second only: who obeys must not miss it by much.
+    """
     if asked_s is None:
-        asked_s = form.retry_after_s
-    elif asked_s <= 0:
-        asked_s = 1
-    if not asked_s:
-        return 0
-    base_s = math.ceil(asked_s)
-    return max(1, base_s + int(base_s * jitter + 0.5))
+        return form.retry_after_s + round(form.retry_after_s * jitter)
+    return max(1, math.ceil(asked_s)) + round(jitter)

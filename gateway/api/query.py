@@ -14,6 +14,13 @@ T = TypeVar("T")
 
 DIGITS_MAX: Final = 15
 
+# A query has parameters, not fields: rules whose words differ.
+_RULES: Final = {
+    "type": "whole",  # all else in a query is text
+    "required": "required-parameter",
+    "unknown": "unknown-parameter",
+}
+
 
 def decode_query(pairs: Iterable[tuple[str, str]], kind: type[T]) -> T:
     """A query as its struct; whole numbers come as digits, tuples as repeated parameters.
@@ -56,12 +63,9 @@ def _number(text: str) -> int | str:
 
 
 def _of_parameter(error: FieldError) -> FieldError:
-    """`/sku/1` of the gathered query is the parameter `sku`; a missing one is its own name."""
-    if error.rule == "required":
-        return FieldError("", error.rule, error.params, parameter=str(error.params["name"]))
+    """`/sku/1` of the gathered query is the parameter `sku`."""
     name = error.pointer.split("/")[1].replace("~1", "/").replace("~0", "~")
-    rule = "whole" if error.rule == "type" else error.rule  # all else in a query is text
-    return FieldError("", rule, error.params, parameter=name)
+    return FieldError("", _RULES.get(error.rule, error.rule), error.params, parameter=name)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What is said about one field of a request, in English and Chinese."""
+"""What is said about one field or parameter of a request, in English and Chinese."""
 
 from typing import Final
 
@@ -8,6 +8,11 @@ RULE_TEXTS: Final[dict[str, tuple[str, str]]] = {
     "unknown": (
         "There is no field `{name}` here; known are: {known}.",
         "此处没有字段 `{name}`；可用字段：{known}。",
+    ),
+    "required-parameter": ("The parameter `{name}` is missing.", "缺少参数 `{name}`。"),
+    "unknown-parameter": (
+        "There is no parameter `{name}` here; known are: {known}.",
+        "此处没有参数 `{name}`；可用参数：{known}。",
     ),
     "duplicate": (
         "The name `{name}` appears more than once; it is not clear which one is meant.",

@@ -209,7 +209,13 @@ class ReservationOut(msgspec.Struct, frozen=True, gc=False):
 class FieldErrorOut(msgspec.Struct, frozen=True, gc=False):
     """One thing wrong with a request."""
 
-    pointer: Annotated[str, Meta(description="RFC 6901, into the body.")]
+    pointer: Annotated[
+        str,
+        Meta(
+            description="RFC 6901, into the body; of a missing member, where it should be; "
+            "empty for the whole body and for a parameter."
+        ),
+    ]
     detail: Annotated[str, Meta(description="What it must be.")]
     parameter: Annotated[str, Meta(description="Instead: a query parameter.")] | UnsetType = UNSET
 
@@ -226,10 +232,16 @@ class ProblemOut(msgspec.Struct, frozen=True):
     detail: Annotated[str, Meta(description="Why, and what to do; may change, so do not parse.")]
     code: Annotated[str, Meta(description="Stable: let programs decide by this.")]
     retryable: Annotated[bool, Meta(description="Whether the same request can succeed later.")]
-    instance: Annotated[str, Meta(description="The request's path.")] | UnsetType = UNSET
+    instance: (
+        Annotated[str, Meta(description="The request's path, cut when it is very long.")]
+        | UnsetType
+    ) = UNSET
     errors: tuple[FieldErrorOut, ...] | UnsetType = UNSET
     retry_after_s: Annotated[int, Meta(ge=1, description="As Retry-After.")] | UnsetType = UNSET
-    sku: Annotated[str, Meta(description="As it was asked for.")] | UnsetType = UNSET
+    sku: (
+        Annotated[str, Meta(description="As it was asked for, cut when it is very long.")]
+        | UnsetType
+    ) = UNSET
     available: Annotated[int, Meta(ge=0, description="Units free then.")] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=0, description="The limit that was met.")] | UnsetType = UNSET
     opens_at: MomentText | UnsetType = UNSET
@@ -241,13 +253,27 @@ class ProblemOut(msgspec.Struct, frozen=True):
     ) = UNSET
 
 
+class ExplanationOut(msgspec.Struct, frozen=True):
+    """What a problem's code means, for programs; as a page for people it says the same."""
+
+    code: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    retryable: bool
+    title: str
+    advice: Annotated[str, Meta(description="What it means and what to do.")]
+    example: ProblemOut
+
+
 class BatchResultOut(msgspec.Struct, frozen=True):
     """What became of one entry: a reservation (201) or a problem (any other status)."""
 
     status: Annotated[int, Meta(ge=200, le=599, examples=[201])]
     reservation: ReservationOut | UnsetType = UNSET
     problem: dict[str, Any] | UnsetType = UNSET  # a ProblemOut, as problems.as_dict makes it
-    replayed: bool | UnsetType = UNSET
+    replayed: (
+        Annotated[bool, Meta(description="As the Idempotent-Replayed header: look at `state`.")]
+        | UnsetType
+    ) = UNSET
 
 
 class BatchOut(msgspec.Struct, frozen=True):
@@ -270,7 +296,15 @@ class StockOut(msgspec.Struct, frozen=True, gc=False):
     available: Units
     held: Units
     expected_occupancy_30m: Annotated[
-        Units, Meta(description="Units expected to be taken 30 minutes from now.")
+        Units,
+        Meta(
+            description="Units expected to be held or newly sold 30 minutes from now: of the units "
+            "held now, the share that buyers usually go on to buy; plus, if units go on being "
+            "taken as in the last minute or so, those taken in the last hold time before that "
+            "moment (still held then) and the bought share of those taken earlier; at most "
+            "`held + available`. The gateway learns both the share (one half at first) and the "
+            "rate (0 at first) since it started, so right after a start the number says little."
+        ),
     ]
     status: SaleStatus
     as_of: MomentText

@@ -9,7 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from gateway.cli.demo_client import HttpCaller
+from gateway.cli.demo_client import Caller, HttpCaller
 from gateway.cli.demo_gateway import PrivateGateway
 from gateway.cli.demo_plan import SalePlan, draw_plan
 from gateway.cli.demo_report import open_progress, show_verdict
@@ -22,6 +22,8 @@ ARRIVALS_PER_S = 1000
 RUSH_MIN_S = 1.0
 GIVE_UP_HOLDS = 12  # returned units go round this many times at most
 PLAIN_WIDTH = 120  # columns, where the output goes into a file or a pipe
+# One a scope; whether the SKU exists does not matter.
+SCOPED_PATHS = ("/v1/stock/demo", "/v1/admin/skus?limit=1")
 EXIT_BROKEN = 1
 EXIT_INTERRUPTED = 130
 BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -42,7 +44,12 @@ class Options(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.option("--url", default="", help="A running gateway. Without it, a private one is started.")
-@click.option("--key", default="", envvar="STOCKGATE_KEY", help="Bearer key for --url.")
+@click.option(
+    "--key",
+    default="",
+    envvar="STOCKGATE_KEY",
+    help="Bearer key for --url, with the scopes storefront and admin.",
+)
 @click.option("--buyers", default=5000, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--units", default=200, show_default=True, type=click.IntRange(1, 1_000_000))
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Repeat the same crowd.")
@@ -96,6 +103,7 @@ async def _run(options: Options, clock: Clock) -> Verdict:
         stack.callback(crowd.close)
         stack.callback(desk.close)
         await _check_reachable(desk, url)
+        await _check_scopes(desk)
         console.print(f"gateway at {url}, seed {options.seed}")
         try:
             verdict, verify = await _sell(options, clock, (crowd, desk), private, console)
@@ -129,7 +137,7 @@ async def _sell(
 
 def _plan(options: Options, clock: Clock) -> SalePlan:
     return draw_plan(
-        run=f"{options.seed}-{_base36(clock.now_ms())}",  # new each time: a SKU is never reused
+        run=_base36(clock.now_ms()),  # new each time: a SKU is never reused
         seed=options.seed,
         buyers=options.buyers,
         units=options.units,
@@ -157,6 +165,17 @@ async def _check_reachable(caller: HttpCaller, url: str) -> None:
             hint="start one with `stockgate serve`, or leave --url out to use a private one",
         )
     raise SetupError(f"the gateway at {url} is not ready: {answer.code}")
+
+
+async def _check_scopes(caller: Caller) -> None:
+    """Ask for something of each scope before anybody comes to buy."""
+    for path in SCOPED_PATHS:
+        answer = await caller.call("GET", path)
+        if answer.status in (401, 403):
+            raise SetupError(
+                "the key needs the scopes storefront and admin",
+                hint=f"GET {path} was answered with {answer.code}; give a key with --key TOKEN",
+            )
 
 
 def _with_log(wrong: SetupError, private: PrivateGateway | None) -> SetupError:

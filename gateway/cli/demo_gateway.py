@@ -18,6 +18,7 @@ READY_WAIT_MAX_S = 30.0
 STOP_WAIT_MAX_S = 20.0
 VERIFY_WAIT_MAX_S = 60.0
 LOG_LINES_SHOWN = 15
+TABLE_COLUMNS = 80
 
 CONFIG = """\
 store = "{store}"
@@ -141,8 +142,12 @@ _STOCKGATE = (sys.executable, "-m", "gateway")
 
 
 def _environment() -> dict[str, str]:
-    """Ours without settings of Stockgate: they would lead it to stores that are not private."""
-    return {name: text for name, text in os.environ.items() if not name.startswith("STOCKGATE_")}
+    """Ours without settings of Stockgate: they would lead it to stores that are not private.
+
+    Its tables are shown again below ours, on a terminal of unknown width.
+    """
+    ours = {name: text for name, text in os.environ.items() if not name.startswith("STOCKGATE_")}
+    return {**ours, "COLUMNS": str(TABLE_COLUMNS)}
 
 
 def _free_port() -> int:

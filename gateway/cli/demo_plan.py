@@ -76,7 +76,7 @@ def draw_plan(
     crowd = (_draw_buyer(chance, run, number, kind, rush_s) for number, kind in enumerate(drawn))
     return SalePlan(
         run=run,
-        sku=f"demo-phone-{run}",
+        sku=f"demo-{run}",
         units=units,
         safety_stock=int(units * SAFETY_SHARE),
         hold_ttl_s=hold_ttl_s,

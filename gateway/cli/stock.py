@@ -2,12 +2,14 @@
 
 import getpass
 import re
+from typing import Any
 
 import click
 from msgspec.structs import replace
 
 from gateway.api.schemas import REASON_PATTERN, UNITS_MAX, is_sku
-from gateway.cli.common import config_option, show_table, with_core
+from gateway.api.times import EARLIEST_MS, LATEST_MS, parse_rfc3339
+from gateway.cli.common import config_option, counted, show_table, with_core
 from gateway.core.catalogue_file import load_catalogue
 from gateway.core.clock import SystemClock
 from gateway.core.errors import SetupError
@@ -20,16 +22,42 @@ PAGE = 500
 COLUMNS = (
     "SKU",
     "on hand",
-    "available",
+    "avail.",
     "held",
-    "unsettled",
+    "unsett.",
     "safety",
     "sold",
-    "buyer limit",
+    "limit",
     "hold ttl",
 )
+
+
+class _Delta(click.IntRange):
+    """Units to add or take away."""
+
+    name = "units"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]+", str(value)):
+            self.fail(f"{value!r} is no number of units, such as 5 or -2", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+def _moment(text: str) -> int:
+    """A time as milliseconds since the epoch; 0 for "none"."""
+    if text == "none":
+        return 0
+    try:
+        ms = parse_rfc3339(text)
+    except (ValueError, OverflowError):
+        ms = 0
+    if not EARLIEST_MS <= ms <= LATEST_MS:
+        raise click.BadParameter(f"{text!r} is no time such as 2026-11-11T10:00:00Z")
+    return ms
+
+
 UNITS = click.IntRange(0, UNITS_MAX)
-DELTA = click.IntRange(-UNITS_MAX, UNITS_MAX)
+DELTA = _Delta(-UNITS_MAX, UNITS_MAX)
 
 
 @click.group()
@@ -57,6 +85,8 @@ async def _all(core: Core) -> list[SkuTerms]:
 @click.option("--safety-stock", type=UNITS, help="Units that holds never take.")
 @click.option("--buyer-limit", type=click.IntRange(0, 10**6), help="Units a buyer; 0: no limit.")
 @click.option("--hold-ttl-s", type=click.IntRange(0, 14_400), help="0: the gateway's own.")
+@click.option("--sale-starts-at", type=_moment, metavar="TIME", help="RFC 3339; none: at once.")
+@click.option("--sale-ends-at", type=_moment, metavar="TIME", help="RFC 3339; none: never.")
 @config_option
 def set_stock(
     sku: str,
@@ -64,33 +94,38 @@ def set_stock(
     safety_stock: int | None,
     buyer_limit: int | None,
     hold_ttl_s: int | None,
+    sale_starts_at: int | None,
+    sale_ends_at: int | None,
     config_path: str | None,
 ) -> None:
     """Create SKU, or set its units; what is not given stays as it is."""
+    wanted = {
+        "buyer_limit": buyer_limit,
+        "hold_ttl_ms": None if hold_ttl_s is None else hold_ttl_s * 1000,
+        "sale_starts_ms": sale_starts_at,
+        "sale_ends_ms": sale_ends_at,
+    }
 
     async def work(core: Core) -> Moved | Refused:
         now = await core.catalogue.get(sku)
-        settings = now.settings if now else SkuSettings()
-        if buyer_limit is not None:
-            settings = replace(settings, buyer_limit=buyer_limit)
-        if hold_ttl_s is not None:
-            settings = replace(settings, hold_ttl_ms=hold_ttl_s * 1000)
+        settings = _settings(now.settings if now else SkuSettings(), wanted)
         safety = safety_stock
         if safety is None:
             safety = now.safety_stock if now else 0
         _check(sku, on_hand, safety)
         return await core.catalogue.put(sku, on_hand, safety, settings, _actor())
 
-    _show(with_core(config_path, work))
+    _show(with_core(config_path, work, creates=True))
 
 
-@stock.command()
+# A DELTA such as -2 is an argument, not an option that there is not.
+@stock.command(context_settings={"ignore_unknown_options": True})
 @click.argument("sku")
 @click.argument("delta", type=DELTA)
 @click.option("--reason", required=True, help="Why, for the journal.")
 @config_option
 def adjust(sku: str, delta: int, reason: str, config_path: str | None) -> None:
-    """Add DELTA units to SKU; negative takes away (write it after --)."""
+    """Add DELTA units to SKU; negative takes away."""
 
     async def work(core: Core) -> Moved | Refused:
         return await core.catalogue.adjust(sku, delta, reason, _actor(), None)
@@ -113,8 +148,18 @@ def import_file(file: str, replace: bool, config_path: str | None) -> None:
     async def work(core: Core) -> tuple[int, int]:
         return await import_catalogue(core.catalogue, entries, actor=_actor(), replace=replace)
 
-    put, left = with_core(config_path, work)
-    click.echo(f"{put} SKUs imported, {left} left as they are.")
+    put, left = with_core(config_path, work, creates=True)
+    kept = "it is" if left == 1 else "they are"
+    click.echo(f"{counted(put, 'SKU')} imported, {left} left as {kept}.")
+
+
+def _settings(now: SkuSettings, wanted: dict[str, int | None]) -> SkuSettings:
+    """The settings now, with those that were given."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    settings = replace(now, **given)
+    if settings.sale_ends_ms and settings.sale_ends_ms <= settings.sale_starts_ms:
+        raise SetupError("the sale must end after it starts")
+    return settings
 
 
 def _check(sku: str, on_hand: int, safety: int) -> None:

@@ -4,21 +4,23 @@ import sys
 
 import click
 
-from gateway.cli.common import EXIT_FAILED, config_option, show_table, with_core
+from gateway.cli.common import EXIT_FAILED, config_option, counted, show_table, with_core
 from gateway.runtime.core import Core
 from gateway.sale.verify import Finding, Report
 
 COLUMNS = (
     "SKU",
     "on hand",
-    "available",
+    "avail.",
     "held",
-    "unsettled",
+    "unsett.",
     "safety",
     "sold",
-    "ledger sold",
+    "ledger",
     "verdict",
 )
+
+SHOWN_MAX = 10
 
 
 @click.command()
@@ -26,21 +28,35 @@ COLUMNS = (
 def verify(config_path: str | None) -> None:
     """Recompute the invariant and every counter from the rows, Redis against the ledger.
 
-    Reads only. Exit code 1 when anything does not add up.
+    Reads only. Exit code 1 when anything does not add up. SKUs that sell too fast to be
+    recounted are named; that is no breach.
     """
     report = with_core(config_path, _verify)
     show_table(COLUMNS, [_row(finding) for finding in report.findings])
+    skus, reservations = len(report.findings), report.reservations
     click.echo(
-        f"{len(report.findings)} SKUs, {report.reservations} reservations recounted; "
+        f"\n{counted(skus, 'SKU')}, {counted(reservations, 'reservation')} recounted;\n"
         "on_hand = available + held + unsettled + safety_stock."
     )
+    if report.unsure:
+        click.echo(_unsure(report.unsure))
     broken = [finding for finding in report.findings if finding.faults]
     for finding in broken:
         click.echo(f"{finding.sku}: {'; '.join(finding.faults)}", err=True)
     if broken:
-        click.echo(f"BREACH: {len(broken)} SKUs do not add up.", err=True)
+        verb = "does" if len(broken) == 1 else "do"
+        click.echo(f"BREACH: {counted(len(broken), 'SKU')} {verb} not add up.", err=True)
         sys.exit(EXIT_FAILED)
-    click.echo("OK: nothing oversold, nothing lost, every counter explained.")
+    all_clear = "OK: nothing oversold, nothing lost, every counter explained."
+    click.echo("OK: no breach found." if report.unsure else all_clear)
+
+
+def _unsure(skus: tuple[str, ...]) -> str:
+    return (
+        f"{counted(len(skus), 'SKU')} kept changing while they were read; "
+        f"look again when it is quieter: {', '.join(skus[:SHOWN_MAX])}"
+        + (", …" if len(skus) > SHOWN_MAX else "")
+    )
 
 
 async def _verify(core: Core) -> Report:
@@ -54,5 +70,5 @@ def _row(finding: Finding) -> tuple[object, ...]:
         if t
         else ("-", "-", "-", "-", "-", "-")
     )
-    verdict = "BREACH" if finding.faults else "ok"
+    verdict = "BREACH" if finding.faults else "unsure" if finding.unsure else "ok"
     return (finding.sku, *counts, ledger.sold if ledger else "-", verdict)

@@ -25,3 +25,4 @@ class Reply(IntEnum):
     OUT_OF_ORDER = 17
     TOO_FEW = 18
     ILLEGAL = 19
+    MORE_DUE = 20

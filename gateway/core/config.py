@@ -94,7 +94,7 @@ class _Setting(NamedTuple):
 
 
 class _Draft:
-    """Everything known while loading; `problems` are (source, key, complaint)."""
+    """Everything known while loading; `problems` are (source, key or "", complaint)."""
 
     def __init__(self) -> None:
         self.settings: dict[str, _Setting] = {}
@@ -298,7 +298,7 @@ def _complain_of_variable(draft: _Draft, variable: str, names: list[str]) -> Non
         draft.complain(source, "keys", "keys are set in the file only, as [[keys]] tables")
     elif section in _SECTIONS:
         hint = did_you_mean(variable, [n for n in names if n.startswith(ENV_PREFIX)])
-        draft.complain(source, variable, f"there is no such setting{hint}")
+        draft.complain(source, "", f"there is no such setting{hint}")
 
 
 # ── the whole ────────────────────────────────────────────────────────────────
@@ -308,7 +308,7 @@ def _refuse_if_wrong(draft: _Draft) -> None:
     if not draft.problems:
         return
     problems = sorted(draft.problems, key=lambda problem: _line_number(problem[0]))
-    lines = [f"{source}: {key}: {complaint}" for source, key, complaint in problems]
+    lines = [": ".join(filter(None, problem)) for problem in problems]
     if len(lines) > 1:
         lines.insert(0, f"the configuration has {len(lines)} mistakes")
     raise SetupError("\n".join(lines), hint="`stockgate config show` lists every setting.")

@@ -111,7 +111,7 @@ class SettlerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[settler]: how confirmed reservations are deducted in the ledger."""
 
     batch_max: Annotated[
-        int, Meta(ge=1, le=10_000, description="Most deductions in one transaction.")
+        int, Meta(ge=1, le=4_096, description="Most deductions in one transaction.")
     ] = 500
     idle_claim_s: Annotated[
         float,

@@ -78,6 +78,10 @@ class Ledger:
             partial(moves.finish, sku=sku, seq=seq, applied=applied, now_ms=now_ms)
         )
 
+    async def move(self, sku: str, seq: int) -> Move | None:
+        """A move as it stands; None when there is no such move."""
+        return await self._database.read(partial(moves.find, sku=sku, seq=seq))
+
     async def pending_moves(self) -> list[Move]:
         """Moves whose second step is missing, oldest first; at most one a SKU."""
         return await self._database.read(moves.pending)

@@ -84,6 +84,12 @@ def finish(connection: Connection, sku: str, seq: int, *, applied: bool, now_ms:
     return row
 
 
+def find(connection: Connection, sku: str, seq: int) -> Move | None:
+    """The move as it stands."""
+    row = connection.execute(select(moves).where(_is(sku, seq))).one_or_none()
+    return None if row is None else _move(row)
+
+
 def pending(connection: Connection) -> list[Move]:
     """The moves to drive to their end: at most one a SKU, oldest first."""
     query = select(moves).where(moves.c.state == "pending")

@@ -17,7 +17,7 @@ from gateway.sale.outcomes import Refused
 from gateway.sale.snapshot import Snapshot
 from gateway.sale.verify import Verifier
 from gateway.store.commands import StockCommands
-from gateway.store.store import Store
+from gateway.store.store import MEMORY, Store, is_unmade
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -43,15 +43,25 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
     async with AsyncExitStack() as stack:
         store = await Store.open(config, clock, exclusive=exclusive)
         stack.push_async_callback(store.close)
-        _make_folder(config.data_dir)
+        if config.store != MEMORY or config.ledger:
+            _make_folder(config.data_dir)
         ledger = await Ledger.open(config.ledger_url, clock, migrate=True)
         stack.push_async_callback(ledger.close)
         snapshot = Snapshot(clock)
         places = tuple(_open_place(store, n, snapshot, stack) for n in range(config.shards))
-        catalogue = Catalogue(places, ledger, snapshot)
+        catalogue = Catalogue(places, ledger, snapshot, clock)
         await _check_pair(config, catalogue, ledger)
         verifier = Verifier(catalogue, places, ledger, clock)
         yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier)
+
+
+def require_data(config: Config) -> None:
+    """Raises SetupError when nothing is kept yet: a look would start, and leave, empty stores."""
+    if is_unmade(config):
+        raise SetupError(
+            f"nothing is kept in {config.data_dir}",
+            hint="Name the configuration with --config, or start `stockgate serve`.",
+        )
 
 
 def _make_folder(data_dir: str) -> None:
@@ -106,7 +116,7 @@ async def _kept(catalogue: Catalogue) -> set[str]:
 
 
 def _some(skus: set[str]) -> str:
-    return f"{len(skus)} SKUs: {', '.join(sorted(skus)[:5])}"
+    return f"{len(skus)} SKU{'' if len(skus) == 1 else 's'}: {', '.join(sorted(skus)[:5])}"
 
 
 def _mismatch(config: Config, what: str) -> SetupError:

@@ -22,6 +22,9 @@ from gateway.workers.watchers import FinishedListener, SnapshotPoller
 WATCH_S = 1.0
 """Between looks at whether the stores answer."""
 
+MOVES_S = 5.0
+"""Between looks for stock moves that an outage left half done."""
+
 
 class Gateway:
     """Everything that works in one process; `app` answers HTTP."""
@@ -30,7 +33,7 @@ class Gateway:
         self.core = core
         self.draining = False
         config, clock = core.config, core.clock
-        finished = Finished(clock)
+        self._finished = finished = Finished(clock)
         self._shards = [
             Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse)
             for n in range(config.shards)
@@ -40,6 +43,7 @@ class Gateway:
             loop for n in range(config.shards) for loop in self._workers(n, finished, stack)
         ]
         self._watch = Loop("stores", self._look_at_stores, clock)
+        self._moves = Loop("moves", self._finish_moves, clock)
         self._faults: dict[str, str] = {"stores": "starting"}
         services = Services(
             config=config,
@@ -72,18 +76,27 @@ class Gateway:
         for shard in self._shards:
             shard.start()
         self._reads.start()
-        for loop in (*self._loops, self._watch):
+        for loop in (*self._loops, self._watch, self._moves):
             loop.start()
 
     async def stop(self) -> None:
         """Send what waits and end the workers; what they were given stays for the next start."""
         self.draining = True
         await asyncio.gather(self._reads.stop(), *[shard.stop() for shard in self._shards])
-        await asyncio.gather(*[loop.stop() for loop in (*self._loops, self._watch)])
+        await asyncio.gather(*[loop.stop() for loop in (*self._loops, self._watch, self._moves)])
+
+    def drain(self) -> None:
+        """Fail /readyz, and let confirms answer 202 instead of waiting for the ledger."""
+        self.draining = True
+        self._finished.stop_waiting()
 
     def not_ready(self) -> dict[str, str]:
         """Why it should get no traffic, part by part."""
         return {"gateway": "draining"} if self.draining else dict(self._faults)
+
+    async def _finish_moves(self) -> float:
+        await self.core.catalogue.recover()
+        return MOVES_S
 
     async def _look_at_stores(self) -> float:
         faults = {}

@@ -60,12 +60,21 @@ class Protocol(HttpToolsProtocol):
             detail = f"Request line and headers are larger than {HEAD_BYTES_MAX} bytes together."
             self._refuse(431, "headers-too-large", detail)
         elif self._in_head and self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
 
     def on_message_begin(self) -> None:
         self._in_head = self._head_began = True
         self._head_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or after the head a trailer: nobody waits for those, but they count."""
+        if self._in_head:
+            super().on_header(name, value)
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise ValueError("the trailers are too large")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -127,6 +136,14 @@ class Protocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def _give_up(self) -> None:
+        """The head did not come; an answer still owed to the request before it goes out first."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+        else:
+            self.transport.close()
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:

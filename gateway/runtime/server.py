@@ -16,7 +16,7 @@ from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.core.errors import SetupError
 from gateway.core.fields import redact
-from gateway.core.model import SkuSettings
+from gateway.core.model import SkuSettings, SkuTerms
 from gateway.runtime.core import Core, import_catalogue, open_core
 from gateway.runtime.gateway import Gateway, open_gateway
 from gateway.runtime.protocol import Protocol
@@ -31,15 +31,21 @@ NOTICE_S = 0.3
 
 EXIT_STORE_LOST = 1
 
+SAMPLED_SKUS = 100
+
 
 class Serving(msgspec.Struct, frozen=True):
-    """What a server tells when it is ready: its address, what to warn about, a SKU to try."""
+    """What a server tells when it is ready: its address, what to warn about, a SKU to try.
+
+    empty: there are no SKUs at all.
+    """
 
     url: str
     config: Config
     store_url: str
     notices: tuple[str, ...]
     imported: int
+    empty: bool
     sample_sku: str
 
 
@@ -51,10 +57,15 @@ def bind(config: Config) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise SetupError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            f"cannot listen on {host}:{port}: {_without_address(error)}",
             hint="Another process may be there; set server.port (0 takes any free port), "
             "for example STOCKGATE_SERVER_PORT=8090.",
         ) from error
+
+
+def _without_address(error: OSError) -> str:
+    """The system's reason; create_server adds "(while attempting to bind on address …)"."""
+    return (error.strerror or str(error)).partition(" (while ")[0]
 
 
 async def serve(config: Config, clock: Clock, on_ready: Callable[[Serving], None]) -> int:
@@ -63,7 +74,8 @@ async def serve(config: Config, clock: Clock, on_ready: Callable[[Serving], None
         async with open_core(config, clock, exclusive=True) as core:
             imported = await _import_demo(core)
             async with open_gateway(core) as gateway:
-                ready = _serving(core, listener, imported, await _sample_sku(core))
+                skus = await core.catalogue.page("", SAMPLED_SKUS)
+                ready = _serving(core, listener, imported, skus)
                 server = _Server(gateway, config)
                 server.on_started = lambda: on_ready(ready)
                 await server.serve_on(listener)
@@ -78,11 +90,9 @@ async def _import_demo(core: Core) -> int:
     return (await import_catalogue(core.catalogue, entries, actor="import", replace=False))[0]
 
 
-async def _sample_sku(core: Core) -> str:
+def _sample_sku(skus: list[SkuTerms], now_ms: int) -> str:
     """A SKU that can be bought now, for the calls shown at start; "" when there is none."""
-    page = await core.catalogue.page("", 100)
-    now_ms = core.clock.now_ms()
-    open_now = [t for t in page if t.available and _sells(t.settings, now_ms)]
+    open_now = [t for t in skus if t.available and _sells(t.settings, now_ms)]
     return max(open_now, key=lambda t: t.available).sku if open_now else ""
 
 
@@ -91,7 +101,7 @@ def _sells(settings: SkuSettings, now_ms: int) -> bool:
     return settings.sale_starts_ms <= now_ms and (ends_ms == 0 or now_ms < ends_ms)
 
 
-def _serving(core: Core, listener: socket.socket, imported: int, sample_sku: str) -> Serving:
+def _serving(core: Core, listener: socket.socket, imported: int, skus: list[SkuTerms]) -> Serving:
     host, port = listener.getsockname()[:2]
     notices = list(core.store.notices)
     if not core.config.keys:
@@ -105,7 +115,8 @@ def _serving(core: Core, listener: socket.socket, imported: int, sample_sku: str
         store_url=redact(core.store.url),
         notices=tuple(notices),
         imported=imported,
-        sample_sku=sample_sku,
+        empty=not skus,
+        sample_sku=_sample_sku(skus, core.clock.now_ms()),
     )
 
 

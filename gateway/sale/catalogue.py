@@ -10,8 +10,15 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from gateway.core.clock import Clock
 from gateway.core.codes import Reply
-from gateway.core.errors import InvariantBreach, OutcomeUnknown, Overloaded
+from gateway.core.errors import (
+    InvariantBreach,
+    LedgerUnavailable,
+    OutcomeUnknown,
+    Overloaded,
+    StoreUnavailable,
+)
 from gateway.core.model import SkuSettings, SkuTerms
 from gateway.ledger import (
     Ledger,
@@ -33,6 +40,9 @@ TRIES_MAX = 8
 
 WAITING_MAX = 256
 """Calls that may wait for the same turn before the next is refused."""
+
+WAIT_S = 2.0
+"""The longest wait for a turn."""
 
 _APPLIED = (Reply.DONE, Reply.UNCHANGED)
 
@@ -58,18 +68,22 @@ class Place(msgspec.Struct, frozen=True):
 class Turns:
     """One at a time, first come first served."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._waiting = 0
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
-        """Wait for the turn. Raises Overloaded when too many wait already."""
+        """Wait for the turn. Raises Overloaded when too many wait already, or it takes long."""
         if self._waiting >= WAITING_MAX:
             raise Overloaded("too many calls about SKUs wait for Redis; nothing was sent")
         self._waiting += 1
         try:
-            await self._lock.acquire()
+            async with self._clock.timeout(WAIT_S):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise Overloaded("Redis is too slow for calls about SKUs; nothing was sent") from None
         finally:
             self._waiting -= 1
         try:
@@ -85,10 +99,12 @@ class Catalogue:
     InvariantBreach. A change that raised may be sent again, but for an adjustment without a key.
     """
 
-    def __init__(self, places: Sequence[Place], ledger: Ledger, snapshot: Snapshot) -> None:
+    def __init__(
+        self, places: Sequence[Place], ledger: Ledger, snapshot: Snapshot, clock: Clock
+    ) -> None:
         self._places = places
-        self._turns = [Turns() for _ in places]  # commands of a shard have one connection
-        self._changes = Turns()  # those of one gateway need not get into each other's way
+        self._turns = [Turns(clock) for _ in places]  # commands of a shard have one connection
+        self._changes = Turns(clock)  # those of one gateway need not get into each other's way
         self._ledger = ledger
         self._snapshot = snapshot
 
@@ -151,7 +167,7 @@ class Catalogue:
         return await self.get_many(sorted(names)[:limit])
 
     async def recover(self) -> int:
-        """Drive on every move that a crash left pending; how many."""
+        """Drive on every move that a crash or an outage left pending; how many."""
         pending = await self._ledger.pending_moves()
         for move in pending:
             await self._drive(move)
@@ -168,21 +184,17 @@ class Catalogue:
                 await self._drive(begun.move)
             elif not isinstance(begun, Move):
                 return await self._refusal(begun)
-            elif (finished := await self._finish(begun)) is not None:
-                return finished
+            else:
+                return await self._finish(begun)
         raise Overloaded(f"too many changes of SKU {request.sku} at once")
 
-    async def _finish(self, move: Move) -> Moved | Refused | None:
-        """None: others finished it, and went on; asked for again, it is known or repeatable."""
+    async def _finish(self, move: Move) -> Moved | Refused:
+        """From here on the ledger has the move: what fails may still happen."""
         replayed = move.state != "pending"
-        applied = move.state == "applied" if replayed else await self._drive(move)
-        if applied is None:
-            if move.kind == "adjust" and move.key is None:
-                raise OutcomeUnknown(
-                    f"move {move.seq} of SKU {move.sku} was finished elsewhere, and others after "
-                    "it: look at the SKU before sending it again"
-                )
-            return None
+        try:
+            applied = move.state == "applied" if replayed else await self._drive(move)
+        except (StoreUnavailable, LedgerUnavailable) as error:
+            raise OutcomeUnknown(f"the change is recorded and will be finished: {error}") from error
         terms = await self.get(move.sku)
         if terms is None:
             raise InvariantBreach(f"Redis does not have SKU {move.sku}, the ledger has")
@@ -190,25 +202,26 @@ class Catalogue:
             return Moved(move, terms, replayed)
         return Refused("adjustment-refused", {"sku": move.sku, "available": terms.available})
 
-    async def _drive(self, move: Move) -> bool | None:
-        """Apply a pending move and finish it; whether it took effect.
-
-        None: somebody else had finished it, and a later one has been applied since.
-        """
+    async def _drive(self, move: Move) -> bool:
+        """Apply a pending move and finish it; whether it took effect."""
         shard = self._shard(move.sku)
         async with self._turns[shard].take():
             code, _ = await self._places[shard].commands.move_stock(
                 StockMove(move.sku, move.seq, move.on_hand_delta, move.safety_delta, move.settings)
             )
-        if code == Reply.OUT_OF_ORDER and not await self._is_pending(move):
-            return None
+        if code == Reply.OUT_OF_ORDER:
+            return await self._told(move)
         if code not in (*_APPLIED, Reply.TOO_FEW):
-            raise InvariantBreach(
-                f"Redis refuses move {move.seq} of SKU {move.sku}: {code.name.lower()}; "
-                "its data and the ledger's do not belong together, or its counters do not add up"
-            )
+            raise _mismatch(move, code.name.lower())
         await self._ledger.finish_move(move.sku, move.seq, code in _APPLIED)
         return code in _APPLIED
+
+    async def _told(self, move: Move) -> bool:
+        """Others finished the move and went on: the ledger knows how it ended."""
+        now = await self._ledger.move(move.sku, move.seq)
+        if now is None or now.state == "pending":
+            raise _mismatch(move, "out of order")
+        return now.state == "applied"
 
     async def _refusal(self, refused: MoveConflict | MoveUnknownSku | MoveRefused) -> Refused:
         if isinstance(refused, MoveConflict):
@@ -219,9 +232,12 @@ class Catalogue:
         available = terms.available if terms else 0
         return Refused("adjustment-refused", {"sku": refused.sku, "available": available})
 
-    async def _is_pending(self, move: Move) -> bool:
-        pending = await self._ledger.pending_moves()
-        return any((p.sku, p.seq) == (move.sku, move.seq) for p in pending)
-
     def _shard(self, sku: str) -> int:
         return keys.shard_of(sku, len(self._places))
+
+
+def _mismatch(move: Move, why: str) -> InvariantBreach:
+    return InvariantBreach(
+        f"Redis refuses move {move.seq} of SKU {move.sku}: {why}; "
+        "its data and the ledger's do not belong together, or its counters do not add up"
+    )

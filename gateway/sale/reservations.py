@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from gateway.core.codes import Reply
 from gateway.core.config import HoldConfig
-from gateway.core.errors import StockgateError
+from gateway.core.errors import Overloaded, StockgateError
 from gateway.core.ids import fingerprint, key_field, make_id, split_id
 from gateway.core.model import HeldLine, Line, Reservation, State
 from gateway.ledger import Ledger, Recorded
@@ -25,6 +25,9 @@ from gateway.store import keys
 from gateway.store.client import Arg
 from gateway.store.commands import ActAnswer, ActRequest, HoldAnswer, HoldRequest
 from gateway.store.records import as_of, parse_record
+
+DUE_TRIES_MAX = 200
+"""Calls that expire what is due, some hundred holds each, before a request gives up."""
 
 UNKNOWN = Refused("unknown-reservation")
 
@@ -71,22 +74,38 @@ class Reservations:
         """Hold the units of every line, or none."""
         shard = self._shard_of(request)
         answer = await shard.hold.submit(request, len(request.lines))
+        if answer.code == Reply.MORE_DUE:
+            answer = await self._hold_again(shard, request)
         return _hold_answer(shard.number, request, answer)
 
     async def reserve_many(self, requests: Sequence[HoldRequest]) -> list[Answer | StockgateError]:
         """Each by itself, in order; one that could not be asked is its error."""
         asked = [self._submit(request) for request in requests]
         answers: list[Answer | StockgateError] = []
-        for request, answer in zip(requests, asked, strict=True):
+        for request, future in zip(requests, asked, strict=True):
             try:
-                held = answer if isinstance(answer, StockgateError) else await answer
+                answers.append(await self._answer_of(request, future))
             except StockgateError as error:
-                held = error
-            if not isinstance(held, HoldAnswer):
-                answers.append(held)
-            else:
-                answers.append(_hold_answer(self._shard_of(request).number, request, held))
+                answers.append(error)
         return answers
+
+    async def _answer_of(
+        self, request: HoldRequest, asked: "asyncio.Future[HoldAnswer] | StockgateError"
+    ) -> Answer:
+        if isinstance(asked, StockgateError):
+            raise asked
+        shard, answer = self._shard_of(request), await asked
+        if answer.code == Reply.MORE_DUE:
+            answer = await self._hold_again(shard, request)
+        return _hold_answer(shard.number, request, answer)
+
+    async def _hold_again(self, shard: Shard, request: HoldRequest) -> HoldAnswer:
+        """Ask until what was due is expired: a refusal before that could be wrong."""
+        for _ in range(DUE_TRIES_MAX):
+            answer = await shard.hold.submit(request, len(request.lines))
+            if answer.code != Reply.MORE_DUE:
+                return answer
+        raise Overloaded("very many holds expire at this moment; nothing was held")
 
     def _shard_of(self, request: HoldRequest) -> Shard:
         return self._shards[keys.shard_of(request.lines[0].sku, len(self._shards))]
@@ -161,13 +180,20 @@ class Reservations:
             return UNKNOWN
         shard, created_ms, field = place
         batcher: Act = getattr(shard, name)
-        answer = await batcher.submit(ActRequest(field, created_ms, argument))
+        answer = await self._ask(batcher, ActRequest(field, created_ms, argument))
         reservation = _reservation_of(answer, shard.number, field)
         if reservation is None or reservation.id != reservation_id:
             return await self._forgotten(reservation_id, answer.now_ms, name, str(argument))
         if not step_done(answer.code):
             return step_refusal(answer.code, reservation, paid=paid)
         return Granted(reservation, answer.now_ms, answer.code == Reply.UNCHANGED)
+
+    async def _ask(self, batcher: Act, request: ActRequest) -> ActAnswer:
+        for _ in range(DUE_TRIES_MAX):
+            answer = await batcher.submit(request)
+            if answer.code != Reply.MORE_DUE:
+                return answer
+        raise Overloaded("very many holds expire at this moment; nothing was done")
 
     async def _forgotten(
         self, reservation_id: str, now_ms: int, step: str, argument: str

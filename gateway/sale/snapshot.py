@@ -24,6 +24,9 @@ RATE_MEMORY_S = 60.0
 PRIOR_SALES = 1.0
 """Weight of the assumption that every second hold is bought, before any has ended."""
 
+STALE_S = 1.0
+"""What is older is fetched before it is shown: nobody asked for it lately, so nobody polled."""
+
 ASKED_MEMORY_S = 60.0
 """A SKU nobody read for this long is no longer polled."""
 
@@ -40,6 +43,8 @@ class Shown(msgspec.Struct):
     as_of_ms: int
     settings: SkuSettings
     asked_at: float
+    seen_at: float = 0.0
+    """When this gateway last heard of it, monotonic."""
     taken_per_s: float = 0.0
     """Units taken from sale a second, an exponential average."""
     ended_unsold: float = 0.0
@@ -87,12 +92,16 @@ class Snapshot:
             shown.asked_at = self._clock.monotonic()
         return shown
 
+    def is_stale(self, shown: Shown) -> bool:
+        """Whether neither a command nor the poll has told of it for STALE_S."""
+        return self._clock.monotonic() - shown.seen_at > STALE_S
+
     def on_pulse(self, pulses: Sequence[Pulse], now_ms: int) -> None:
         """Take in the terms that came with a command's reply."""
         for pulse in pulses:
             shown = self._shown.get(pulse.sku)
             if shown is not None and pulse.version >= shown.version:
-                _refresh(shown, pulse, now_ms)
+                self._refresh(shown, pulse, now_ms)
 
     def put(self, terms: Iterable[SkuTerms], now_ms: int) -> None:
         """Take in what a poll or a fetch read."""
@@ -101,7 +110,7 @@ class Snapshot:
             if shown is None:
                 self._add(t, now_ms)
             elif t.version >= shown.version:
-                _refresh(shown, t, now_ms)
+                self._refresh(shown, t, now_ms)
                 shown.settings = t.settings
 
     def forget(self, sku: str) -> None:
@@ -130,7 +139,12 @@ class Snapshot:
             as_of_ms=now_ms,
             settings=terms.settings,
             asked_at=self._clock.monotonic(),
+            seen_at=self._clock.monotonic(),
         )
+
+    def _refresh(self, shown: Shown, now: Pulse | SkuTerms, now_ms: int) -> None:
+        _refresh(shown, now, now_ms)
+        shown.seen_at = self._clock.monotonic()
 
 
 def _refresh(shown: Shown, now: Pulse | SkuTerms, now_ms: int) -> None:

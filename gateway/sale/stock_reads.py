@@ -1,8 +1,9 @@
-"""Stock reads: from memory; a SKU nobody asked for lately is fetched once."""
+"""Stock reads: from memory; a SKU nobody asked for lately is fetched first."""
 
 from collections.abc import Sequence
 
 from gateway.core.clock import Clock
+from gateway.core.errors import StockgateError
 from gateway.core.model import SkuTerms
 from gateway.sale.batcher import Batcher, Limits
 from gateway.sale.catalogue import Catalogue
@@ -42,12 +43,24 @@ class StockReads:
         cannot be.
         """
         shown = self._snapshot.get(sku)
-        if shown is not None or self._is_unknown(sku):
-            return shown
+        if shown is not None:
+            return await self._refreshed(shown) if self._snapshot.is_stale(shown) else shown
+        if self._is_unknown(sku):
+            return None
         if await self._fetch.submit(sku) is None:
             self._remember_unknown(sku)
             return None
         return self._snapshot.get(sku)
+
+    async def _refreshed(self, stale: Shown) -> Shown | None:
+        """Fetched anew; what is known, with its age, when Redis cannot be asked."""
+        try:
+            if await self._fetch.submit(stale.sku) is None:
+                self._snapshot.forget(stale.sku)
+                return None
+        except StockgateError:
+            return stale
+        return self._snapshot.get(stale.sku)
 
     async def _read(self, skus: Sequence[str]) -> list[SkuTerms | None]:
         found = {t.sku: t for t in await self._catalogue.get_many(list(dict.fromkeys(skus)))}

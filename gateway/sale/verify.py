@@ -54,16 +54,20 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was checked, and what was found."""
+    """What was checked, and what was found.
+
+    unreadable: fields of the reservations hash that hold no reservation.
+    """
 
     findings: tuple[Finding, ...]
     reservations: int
     rounds: int
+    unreadable: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
-        return not any(finding.faults for finding in self.findings)
+        return not self.unreadable and not any(finding.faults for finding in self.findings)
 
     @property
     def unsure(self) -> tuple[str, ...]:
@@ -96,7 +100,7 @@ class Verifier:
 
     async def _round(self, clear: dict[str, Finding]) -> Report:
         before = {t.sku: t for t in await self._all_terms()}
-        rows, seen = await self._sum_rows()
+        rows, seen, unreadable = await self._sum_rows()
         ledger = {check.sku: check for check in await self._ledger.audit()}
         after = {t.sku: t for t in await self._all_terms()}
         findings = []
@@ -105,7 +109,7 @@ class Verifier:
             finding = await self._check(sku, look)
             # A SKU once found clear stays so: what changed since was checked when it was written.
             findings.append(finding if finding.clear else clear.get(sku, finding))
-        return Report(tuple(findings), seen, 1)
+        return Report(tuple(findings), seen, 1, tuple(sorted(unreadable)))
 
     async def _check(self, sku: str, look: "Look") -> Finding:
         sure, unsure = look.faults()
@@ -129,9 +133,10 @@ class Verifier:
             found += page
         return found
 
-    async def _sum_rows(self) -> tuple[dict[str, Rows], int]:
+    async def _sum_rows(self) -> tuple[dict[str, Rows], int, set[str]]:
         rows: defaultdict[str, Rows] = defaultdict(Rows)
         seen: set[str] = set()
+        unreadable: set[str] = set()
         for place in self._places:
             cursor = -1
             while cursor != 0:
@@ -139,7 +144,8 @@ class Verifier:
                 cursor = page.cursor
                 _add_rows(rows, (r for r in page.items if r.id not in seen))
                 seen.update(r.id for r in page.items)
-        return rows, len(seen)
+                unreadable.update(page.unreadable)
+        return rows, len(seen), unreadable
 
 
 def _add_rows(rows: defaultdict[str, Rows], reservations: Iterable[Reservation]) -> None:

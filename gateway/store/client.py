@@ -95,7 +95,8 @@ class ScriptChannel:
                 return connection
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
-            raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
+            told = reason(error, self._call_timeout_s)
+            raise StoreUnavailable(f"Redis cannot be reached: {told}") from error
 
     async def _exchange(
         self, connection: AbstractConnection, command: tuple[Arg, ...]
@@ -112,7 +113,8 @@ class ScriptChannel:
             raise refusal(error) from error
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
-            raise OutcomeUnknown(f"Redis did not answer: {error}") from error
+            told = reason(error, self._call_timeout_s)
+            raise OutcomeUnknown(f"Redis did not answer: {told}") from error
 
     async def close(self) -> None:
         """Drop the connection; the next call opens another."""
@@ -137,6 +139,15 @@ async def _was_closed(connection: AbstractConnection) -> bool:
         return await connection.can_read()
     except (RedisError, OSError):
         return True
+
+
+def reason(error: Exception, timeout_s: float) -> str:
+    """What went wrong, in words; a deadline of `timeout_s` that passed has none of its own."""
+    if text := str(error):
+        return text
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    return type(error).__name__
 
 
 def refusal(error: RedisError) -> Exception:

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from gateway.core.clock import Clock
 from gateway.core.errors import StoreUnavailable
 from gateway.store import keys
+from gateway.store.client import reason
 
 POLL_S = 1.0
 
@@ -35,6 +36,7 @@ async def finished(client: Redis, shard: int, clock: Clock, *, call_timeout_s: f
                 event, _, fields = message["data"].decode().partition(":")
                 yield event, fields.split(",")
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
+        told = reason(error, call_timeout_s)
+        raise StoreUnavailable(f"Redis cannot be reached: {told}") from error
     finally:
         await pubsub.aclose()  # type: ignore[no-untyped-call]

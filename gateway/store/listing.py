@@ -7,21 +7,25 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.core.clock import Clock
-from gateway.core.errors import StoreUnavailable
+from gateway.core.errors import InvariantBreach, StoreUnavailable
 from gateway.core.model import Reservation
 from gateway.store import keys
-from gateway.store.client import execute
+from gateway.store.client import execute, reason
 from gateway.store.records import parse_record
 
 T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """Reservations as they are kept, Redis's clock, and the cursor that goes on (0: the end)."""
+    """Reservations as they are kept, Redis's clock, and the cursor that goes on (0: the end).
+
+    unreadable: fields under which something else than a reservation is kept.
+    """
 
     items: list[Reservation]
     now_ms: int
     cursor: int
+    unreadable: tuple[str, ...] = ()
 
 
 class Listing:
@@ -42,13 +46,22 @@ class Listing:
         return [name.decode() for name in names]
 
     async def reservations(self, cursor: int, count: int) -> Page:
-        """About `count` reservations; over all pages each is seen at least once."""
+        """About `count` reservations; over all pages each that stays is seen at least once.
+
+        `count` is a hint: a page may hold many more. The same cursor and count give the same
+        page again, while no reservation is made or forgotten.
+        """
         name = keys.reservations(self._shard)
         cursor, flat = await self._call("HSCAN", name, cursor, "COUNT", count)
         now_ms = await self.now_ms()
         pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-        items = [parse_record(field.decode(), self._shard, record) for field, record in pairs]
-        return Page(items, now_ms, int(cursor))
+        items, unreadable = [], []
+        for field, record in pairs:
+            try:
+                items.append(parse_record(field.decode(), self._shard, record))
+            except InvariantBreach:
+                unreadable.append(field.decode(errors="replace"))
+        return Page(items, now_ms, int(cursor), tuple(unreadable))
 
     async def buyers(self, sku: str) -> dict[str, int]:
         """Units that count against the SKU's buyer limit, by buyer."""
@@ -73,4 +86,5 @@ async def guarded(call: Awaitable[T], clock: Clock, timeout_s: float) -> T:
     except ResponseError as error:
         raise StoreUnavailable(f"Redis refuses commands: {error}") from error
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
+        told = reason(error, timeout_s)
+        raise StoreUnavailable(f"Redis cannot be reached: {told}") from error

@@ -8,10 +8,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.core.clock import Clock
-from gateway.core.errors import StoreUnavailable
+from gateway.core.errors import InvariantBreach, StoreUnavailable
 from gateway.core.model import Reservation
 from gateway.store import keys
-from gateway.store.client import execute, refusal
+from gateway.store.client import execute, reason, refusal
 from gateway.store.records import parse_record
 
 _log = logging.getLogger(__name__)
@@ -85,13 +85,15 @@ class Outbox:
         return [entry for _, rows in streams for entry in self._entries(rows)]
 
     async def _call(self, *command: Any, patience_s: float = 0.0) -> Any:
+        limit_s = self._call_timeout_s + patience_s
         try:
-            async with self._clock.timeout(self._call_timeout_s + patience_s):
+            async with self._clock.timeout(limit_s):
                 return await execute(self._client, *command)
         except ResponseError as error:
             raise refusal(error) from error
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"Redis cannot be reached: {error}") from error
+            told = reason(error, limit_s)
+            raise StoreUnavailable(f"Redis cannot be reached: {told}") from error
 
     def _entries(self, rows: Sequence[Any]) -> list[Entry]:
         entries = []
@@ -110,7 +112,6 @@ class Outbox:
             )
             field, _, record = pairs[b"r"].decode().partition("|")
             return Entry(entry_id, field, parse_record(field, self._shard, record))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (InvariantBreach, ValueError, KeyError, TypeError, AttributeError, IndexError):
             _log.exception("outbox %s holds an entry that cannot be read: %r", self._stream, row)
             return None
-

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from gateway.core.errors import InvariantBreach
 from gateway.core.ids import make_id
 from gateway.core.model import HeldLine, Reservation, State
 from gateway.core.transitions import STATES
@@ -10,8 +11,17 @@ _EXPIRING = (State.HELD, State.PAYING)
 
 
 def parse_record(field: str, shard: int, record: bytes | str) -> Reservation:
-    """The reservation kept as `record` under `field`."""
-    text = record.decode() if isinstance(record, bytes) else record
+    """The reservation kept as `record` under `field`.
+
+    Raises InvariantBreach when somebody else has written there.
+    """
+    try:
+        return _parse(field, shard, record.decode() if isinstance(record, bytes) else record)
+    except (ValueError, KeyError) as error:
+        raise InvariantBreach(f"the record of reservation {field} cannot be read") from error
+
+
+def _parse(field: str, shard: int, text: str) -> Reservation:
     letter, created, deadline, _, buyer, channel, payment_ref, lines = text.split("|")
     return Reservation(
         id=make_id(int(created), shard, field),

@@ -21,6 +21,19 @@ EMBEDDED = "embedded://"
 MEMORY = "memory://"
 
 
+def is_unmade(config: Config) -> bool:
+    """Whether the store would be an embedded one, and none was ever started on the data folder.
+
+    A ledger left alone there counts as a store: what was sold is kept in it.
+    """
+    if config.store != EMBEDDED:
+        return False
+    from gateway.store.embedded_files import Folder
+
+    folder = Folder(config.data_dir)
+    return not folder.data.exists() and not (folder.data_dir / "ledger.sqlite3").exists()
+
+
 class Store:
     """Redis, its connections, and the embedded server if it is ours.
 

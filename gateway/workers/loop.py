@@ -9,6 +9,8 @@ from gateway.core.errors import StockgateError
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
+PROMPT_S = 0.5
+"""The longest pause of loops that buyers wait for."""
 
 
 class Loop:
@@ -17,7 +19,7 @@ class Loop:
     step: one bounded piece of work; returns the seconds to pause before the next.
     on_failure: called after a step failed, before the pause.
     An infrastructure error is logged once a streak, any other with its traceback every time;
-    the pause doubles from 0.1 s to 5 s, jittered.
+    the pause doubles from 0.1 s to `backoff_max_s`, jittered.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class Loop:
         clock: Clock,
         *,
         on_failure: Callable[[], None] = lambda: None,
+        backoff_max_s: float = BACKOFF_MAX_S,
     ) -> None:
         self._name = name
         self._step = step
         self._clock = clock
         self._on_failure = on_failure
+        self._backoff_max_s = backoff_max_s
         self._log = logging.getLogger(f"gateway.workers.{name}")
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +82,7 @@ class Loop:
     def _back_off(self) -> float:
         self._on_failure()
         self._failures += 1
-        longest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
+        longest = min(self._backoff_max_s, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
         return longest * (0.5 + self._clock.jitter() / 2)
 
     async def _pause(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ from gateway.core import metrics
 from gateway.core.clock import Clock
 from gateway.core.config import ReaperConfig, RetentionConfig
 from gateway.store.commands import StockCommands
-from gateway.workers.loop import Loop
+from gateway.workers.loop import PROMPT_S, Loop
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,13 @@ class Reaper:
         self._retention_ms = retention.ended_s * 1000
         self._clock = clock
         self._forget_at = clock.monotonic()
-        self.loop = Loop("reaper", self.step, clock, on_failure=metrics.REAPER_FAILURES.inc)
+        self.loop = Loop(
+            "reaper",
+            self.step,
+            clock,
+            on_failure=metrics.REAPER_FAILURES.inc,
+            backoff_max_s=PROMPT_S,
+        )
 
     async def step(self) -> float:
         """One sweep; the pause before the next, s."""

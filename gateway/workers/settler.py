@@ -6,7 +6,7 @@ decided about, and the mirror moves a reservation only if it is still confirmed.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from gateway.core import metrics
 from gateway.core.clock import Clock
@@ -26,6 +26,11 @@ BLOCK_S = 1.0
 
 IDLE_PAUSE_S = 0.01
 """Pause after a read that came back empty: some stores do not wait."""
+
+MIRROR_LINES_MAX = 500
+"""Lines of reservations mirrored in one script call."""
+
+Mirror = Callable[[Sequence[tuple[str, str]]], Awaitable[list[Reply]]]
 
 _MIRRORED = (Reply.DONE, Reply.UNCHANGED)
 
@@ -97,23 +102,29 @@ class Settler:
         self._on_step("deduct")
         outcomes = await self._deduct(entries)
         self._on_step("mirror")
-        settled = [e for e, o in zip(entries, outcomes, strict=True) if o and o.settled]
-        rejected = [e for e, o in zip(entries, outcomes, strict=True) if o and not o.settled]
-        if settled:
-            codes = await self._commands.settle([(e.entry_id, e.field) for e in settled])
-            _report("settled", settled, codes)
-        if rejected:
-            codes = await self._commands.reject([(e.entry_id, e.field) for e in rejected])
-            _report("rejected", rejected, codes)
+        settled = [e for e in entries if (o := outcomes.get(e.entry_id)) and o.settled]
+        rejected = [e for e in entries if (o := outcomes.get(e.entry_id)) and not o.settled]
+        await self._mirror("settled", self._commands.settle, settled)
+        await self._mirror("rejected", self._commands.reject, rejected)
         self._on_step("done")
 
-    async def _deduct(self, entries: Sequence[Entry]) -> Sequence[Outcome | None]:
-        """One transaction for all; one each when the ledger's constraints refuse the whole."""
-        deductions = [_deduction(entry.reservation) for entry in entries]
+    async def _mirror(self, outcome: str, command: Mirror, entries: Sequence[Entry]) -> None:
+        for piece in _pieces(entries):
+            codes = await command([(e.entry_id, e.field) for e in piece])
+            _report(outcome, piece, codes)
+
+    async def _deduct(self, entries: Sequence[Entry]) -> dict[str, Outcome]:
+        """Outcomes by entry id; an entry without one stays pending: somebody has to look at it.
+
+        One transaction for all; one each when the ledger's constraints refuse the whole.
+        """
+        deductions = {e.entry_id: d for e in entries if (d := _deduction(e.reservation))}
         try:
-            return await self._ledger.deduct(deductions)
+            outcomes = await self._ledger.deduct(list(deductions.values()))
         except InvariantBreach:
-            return [await self._deduct_alone(deduction) for deduction in deductions]
+            alone = {entry_id: await self._deduct_alone(d) for entry_id, d in deductions.items()}
+            return {entry_id: outcome for entry_id, outcome in alone.items() if outcome}
+        return dict(zip(deductions, outcomes, strict=True))
 
     async def _deduct_alone(self, deduction: Deduction) -> Outcome | None:
         """None leaves the entry pending: somebody has to look at it."""
@@ -125,13 +136,34 @@ class Settler:
             return None
 
 
-def _deduction(reservation: Reservation) -> Deduction:
-    return Deduction(
-        reservation_id=reservation.id,
-        buyer=reservation.buyer,
-        payment_ref=reservation.payment_ref,
-        lines=tuple(map(_deduction_line, reservation.lines)),
-    )
+def _deduction(reservation: Reservation) -> Deduction | None:
+    """None for what cannot be deducted at all."""
+    try:
+        return Deduction(
+            reservation_id=reservation.id,
+            buyer=reservation.buyer,
+            payment_ref=reservation.payment_ref,
+            lines=tuple(map(_deduction_line, reservation.lines)),
+        )
+    except ValueError:
+        metrics.INVARIANT_BREACHES.inc()
+        _log.exception("reservation %s makes no sense and stays in the outbox", reservation.id)
+        return None
+
+
+def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Cut so that one script call does not hold Redis for long: by lines, not by entries."""
+    piece: list[Entry] = []
+    lines = 0
+    for entry in entries:
+        more = len(entry.reservation.lines)
+        if piece and lines + more > MIRROR_LINES_MAX:
+            yield piece
+            piece, lines = [], 0
+        piece.append(entry)
+        lines += more
+    if piece:
+        yield piece
 
 
 def _deduction_line(line: Line) -> DeductionLine:

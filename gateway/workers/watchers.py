@@ -9,7 +9,7 @@ from gateway.sale.finished import Finished
 from gateway.sale.snapshot import Snapshot
 from gateway.store.commands import StockCommands
 from gateway.store.feed import Feed
-from gateway.workers.loop import Loop
+from gateway.workers.loop import PROMPT_S, Loop
 
 _STATES = {"settle": State.SETTLED, "reject": State.REJECTED}
 
@@ -23,7 +23,7 @@ class SnapshotPoller:
         self._snapshot = snapshot
         self._commands = commands
         self._config = config
-        self.loop = Loop("snapshot", self.step, clock)
+        self.loop = Loop("snapshot", self.step, clock, backoff_max_s=PROMPT_S)
 
     async def step(self) -> float:
         """One refresh; the pause before the next, s."""
@@ -43,7 +43,7 @@ class FinishedListener:
         self._finished = finished
         self._listen = listen
         self._feed: Feed | None = None
-        self.loop = Loop("finished", self.step, clock)
+        self.loop = Loop("finished", self.step, clock, backoff_max_s=PROMPT_S)
 
     async def step(self) -> float:
         """One announcement, or a second of silence."""

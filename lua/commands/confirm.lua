@@ -10,6 +10,7 @@
 --   ARGV[2] n, items in the batch (1..4096)
 --   then per item: field, created ms, payment reference
 -- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--   MORE_DUE: more holds are due than one call expires; ask again
 --@include codes
 --@include transitions
 --@include shard
@@ -21,7 +22,7 @@
 --@include act
 
 local OUTBOX = KEYS[2]
-local SWEEP_MAX = 256 -- due reservations a batch may expire before a late payment is refused
+local SWEEP_MAX = 256 -- due reservations a batch may expire
 local outbox_adds = {}
 
 local function move_held(r)
@@ -33,10 +34,14 @@ local function move_held(r)
   end
 end
 
+-- Whether units are left for a late payment; nil: more holds may be due than one script expires.
 local function can_honour(r)
   for _, line in ipairs(r.lines) do
     local s = get_sku(line.sku)
-    while s.available < line.quantity and swept < SWEEP_MAX do
+    while s.available < line.quantity and s.held > 0 do
+      if swept >= SWEEP_MAX then
+        return nil
+      end
       if not sweep(64) then
         break
       end
@@ -63,6 +68,24 @@ local function take_late(r)
   end
 end
 
+-- nil when the late payment is honoured. A refusal is final: the shop refunds, so units that
+-- return later are not for this reservation; its record keeps the reference as a mark of it.
+local function refuse_late(field, r, ref)
+  if r.ref ~= '' then
+    return IS_EXPIRED
+  end
+  local honoured = can_honour(r)
+  if honoured == nil then
+    return MORE_DUE
+  end
+  if not honoured then
+    r.ref = ref
+    stage_record(field, format_record(r))
+    return IS_EXPIRED
+  end
+  return nil
+end
+
 local function confirm(field, r, ref, rule)
   if rule == UNCHANGED then
     return r.ref == ref and UNCHANGED or PAYMENT_REF_CONFLICT
@@ -75,15 +98,12 @@ local function confirm(field, r, ref, rule)
   end
   if r.state ~= 'x' then
     move_held(r)
-  elseif r.ref ~= '' then
-    return IS_EXPIRED
-  elseif can_honour(r) then
-    take_late(r)
   else
-    -- The answer is final: the shop will refund, so units that return later are not for this one.
-    r.ref = ref
-    stage_record(field, format_record(r))
-    return IS_EXPIRED
+    local refusal = refuse_late(field, r, ref)
+    if refusal then
+      return refusal
+    end
+    take_late(r)
   end
   r.state = rule
   r.ref = ref

@@ -29,7 +29,6 @@ local function extend(field, r, argument, rule)
   r.state = rule
   r.deadline = latest
   stage_record(field, format_record(r))
-  stage_due(field, latest)
   return DONE
 end
 

@@ -16,6 +16,7 @@
 --   HELD: a = deadline ms; REPLAYED: a = record;
 --   refusals: b = 0-based line; SOLD_OUT: a = available units; BUYER_LIMIT: a = limit units;
 --   SALE_NOT_OPEN: a = opening ms, or minus the closing ms once it is over
+--   MORE_DUE: more holds are due than one call expires; ask again
 --@include codes
 --@include transitions
 --@include shard
@@ -27,7 +28,7 @@
 
 local DEFAULT_TTL_MS = tonumber(ARGV[2])
 local N = tonumber(ARGV[3])
-local SWEEP_MAX = 256 -- due reservations a batch may expire before it refuses for lack of units
+local SWEEP_MAX = 256 -- due reservations a batch may expire
 local NOW_TEXT = string.format('%.0f', NOW)
 
 local known = redis.call('HMGET', RESERVATIONS, unpack(ARGV, 4, 3 + N))
@@ -67,14 +68,37 @@ local function read_batch()
   end
 end
 
--- Whether `quantity` can be had; expires what is due before it says no.
+-- Whether `quantity` can be had; expires what is due before it says no. nil: more may be due
+-- than one script expires.
 local function has_units(s, quantity)
-  while s.available < quantity and swept < SWEEP_MAX do
+  while s.available < quantity do
+    if s.available + s.held < quantity then
+      return false
+    end
+    if swept >= SWEEP_MAX then
+      return nil
+    end
     if not sweep(64) then
-      break
+      return false
     end
   end
-  return s.available >= quantity
+  return true
+end
+
+-- Whether the buyer may have `quantity` more; an expired hold of theirs may be what is too much.
+local function is_allowed(s, buyer, quantity)
+  while get_count(s, buyer) + quantity > s.buyer_limit do
+    if quantity > s.buyer_limit then
+      return false
+    end
+    if swept >= SWEEP_MAX then
+      return nil
+    end
+    if not sweep(64) then
+      return false
+    end
+  end
+  return true
 end
 
 -- nil when `quantity` units of the SKU may be held for the buyer, else code and a.
@@ -91,15 +115,15 @@ local function refuse_line(s, buyer, quantity)
   if s.sale_ends_ms > 0 and NOW >= s.sale_ends_ms then
     return SALE_NOT_OPEN, -s.sale_ends_ms
   end
-  if s.buyer_limit > 0 and get_count(s, buyer) + quantity > s.buyer_limit then
-    -- An expired hold of the buyer's own may be what fills the limit.
-    repeat until swept >= SWEEP_MAX or not sweep(64)
-    if get_count(s, buyer) + quantity > s.buyer_limit then
-      return BUYER_LIMIT, s.buyer_limit
+  if s.buyer_limit > 0 then
+    local allowed = is_allowed(s, buyer, quantity)
+    if not allowed then
+      return allowed == nil and MORE_DUE or BUYER_LIMIT, s.buyer_limit
     end
   end
-  if not has_units(s, quantity) then
-    return SOLD_OUT, s.available
+  local enough = has_units(s, quantity)
+  if not enough then
+    return enough == nil and MORE_DUE or SOLD_OUT, s.available
   end
   return nil
 end

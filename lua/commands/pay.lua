@@ -23,7 +23,6 @@ local function begin_payment(field, r, window_ms, rule)
   r.state = rule
   r.deadline = math.max(r.deadline, NOW + tonumber(window_ms))
   stage_record(field, format_record(r))
-  stage_due(field, r.deadline)
   return DONE
 end
 

@@ -18,3 +18,4 @@ local INVARIANT_BREACH = 16
 local OUT_OF_ORDER = 17
 local TOO_FEW = 18
 local ILLEGAL = 19
+local MORE_DUE = 20

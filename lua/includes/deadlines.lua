@@ -1,6 +1,7 @@
 -- Deadlines: fields in lists of 100 ms, and a sorted set of the lists that exist.
--- An entry is only a reminder: the record's own deadline decides, so moving or ending a
--- reservation leaves its old entry to be skipped when its list comes due.
+-- An entry is only a reminder, one a hold: the record's own deadline decides. Ending a reservation
+-- leaves its entry to be dropped when its list comes due; a deadline only moves later, so one that
+-- moved is found then, and listed again.
 local DUE_STEP_MS = 100
 local ENDED_STEP_MS = 60000
 

@@ -24,6 +24,9 @@ end
 local function sweep_record(field, text)
   local r = parse_record(text)
   if r and not is_due(r) then
+    if type(TRANSITIONS.expire[r.state]) == 'string' then
+      stage_due(field, r.deadline) -- its deadline has moved
+    end
     return
   end
   if r and expire(field, r) then

@@ -117,7 +117,8 @@ def test_good_skus(sku: str) -> None:
         ({"lines": None}, "/lines", "null"),
         ({"lines": [None]}, "/lines/0", "null"),
         ({"lines": [5]}, "/lines/0", "type"),
-        ({"lines": [{"sku": "a"}]}, "/lines/0", "required"),
+        ({"lines": [{"sku": "a"}]}, "/lines/0/quantity", "required"),
+        ({"lines": [{"quantity": 1}]}, "/lines/0/sku", "required"),
         ({"lines": [{"sku": "a", "quantity": 1, "price": 1}]}, "/lines/0/price", "unknown"),
         ({"ttl_s": 0}, "/ttl_s", "range"),
         ({"ttl_s": 14_401}, "/ttl_s", "range"),
@@ -138,7 +139,7 @@ def test_all_faults_are_told_at_once_up_to_a_bound() -> None:
     body = {"lines": [{"sku": "", "quantity": 0}], "ttl_s": "1", "x": 1}
     assert faults(json.dumps(body)) == {
         "/x": "unknown",
-        "": "required",
+        "/buyer": "required",
         "/lines/0/sku": "sku",
         "/lines/0/quantity": "range",
         "/ttl_s": "type",
@@ -218,7 +219,7 @@ def test_escapes_alone_are_no_fault() -> None:
     ("body", "expected"),
     [
         ({"reservations": []}, {"/reservations": "size"}),
-        ({"reservations": [GOOD]}, {"/reservations/0": "required"}),
+        ({"reservations": [GOOD]}, {"/reservations/0/key": "required"}),
         ({"reservations": [{**GOOD, "key": ""}]}, {"/reservations/0/key": "key"}),
         ({"reservations": [{**GOOD, "key": "a "}]}, {"/reservations/0/key": "key"}),
         ({"reservations": [{**GOOD, "key": "k" * 256}]}, {"/reservations/0/key": "key"}),
@@ -308,7 +309,7 @@ def test_a_sku_in_the_models_units() -> None:
         ({"delta": 1, "reason": "  "}, "/reason", "reason"),
         ({"delta": 1, "reason": "a\nb"}, "/reason", "reason"),
         ({"delta": 1, "reason": "r" * 201}, "/reason", "reason"),
-        ({"delta": 1}, "", "required"),
+        ({"delta": 1}, "/reason", "required"),
     ],
 )
 def test_adjustments(body: dict[str, Any], pointer: str, rule: str) -> None:

@@ -2,21 +2,27 @@
 
 import re
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
-from gateway.api.docs import LABELS, MEDIA_TYPES, explanation, read_asset, routes
+from gateway.api.app import App
+from gateway.api.docs import LABELS, MEDIA_TYPES, read_asset
 from gateway.api.language import LANGUAGES
+from gateway.api.problem_samples import explanation
 from gateway.api.problems import CATALOGUE
+from gateway.api.services import Services
+from gateway.core.clock import SystemClock
 
 ASSETS = [*MEDIA_TYPES, "docs.html", "problem.html", "problems.html"]
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(Starlette(routes=routes()))
+    services = cast(Services, SimpleNamespace(clock=SystemClock()))  # pages need no more
+    transport = httpx.ASGITransport(App(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as made:
         yield made
 
@@ -76,6 +82,20 @@ async def test_a_problem_as_json(client: httpx.AsyncClient) -> None:
 async def test_the_language_can_be_chosen_on_the_page(client: httpx.AsyncClient) -> None:
     assert "库存不足" in (await client.get("/problems/sold-out?lang=zh")).text
     assert "库存不足" not in (await client.get("/problems/sold-out?lang=xx")).text
+
+
+async def test_without_scripts_the_reference_leads_to_the_document(
+    client: httpx.AsyncClient,
+) -> None:
+    page = (await client.get("/docs")).text
+    assert "Loading…" in page
+    without_scripts = re.findall(r"<noscript>(.*?)</noscript>", page, re.DOTALL)
+    assert any('href="openapi.json"' in part for part in without_scripts)
+
+
+async def test_pages_name_the_request(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/docs", headers={"X-Request-Id": "visit-7"})
+    assert answer.headers["x-request-id"] == "visit-7"
 
 
 @pytest.mark.parametrize("name", ASSETS)

@@ -20,9 +20,9 @@ PROMISED = {
     "post /v1/reservations": {"201", "400", "401", "404", "409", "413", "415", "422", "429", "503"},
     "post /v1/reservations/batch": {"200", "400", "413", "415", "422", "503"},
     "get /v1/reservations/{id}": {"200", "404"},
-    "post /v1/reservations/{id}/payment": {"200", "404", "409", "410"},
+    "post /v1/reservations/{id}/payment": {"200", "400", "404", "408", "409", "410", "413", "422"},
     "post /v1/reservations/{id}/confirm": {"200", "202", "404", "409", "410", "422"},
-    "post /v1/reservations/{id}/release": {"200", "404", "409", "410"},
+    "post /v1/reservations/{id}/release": {"200", "400", "404", "408", "409", "410", "413", "422"},
     "post /v1/reservations/{id}/extend": {"200", "404", "409", "410", "422"},
     "get /v1/stock/{sku}": {"200", "304", "404"},
     "get /v1/stock": {"200", "422"},
@@ -163,3 +163,35 @@ def test_inputs_refuse_unknown_fields_and_promise_no_impossible_default() -> Non
         if name.endswith("In"):
             assert schema["additionalProperties"] is False
             assert not any("default" in field for field in schema["properties"].values())
+
+
+def test_replays_and_refusals_under_a_key_are_told() -> None:
+    create = DOCUMENT["paths"]["/v1/reservations"]["post"]
+    header = DOCUMENT["components"]["headers"]["Idempotent-Replayed"]
+    for text in (
+        create["description"],
+        create["responses"]["201"]["description"],
+        header["description"],
+        DOCUMENT["paths"]["/v1/reservations/batch"]["post"]["description"],
+    ):
+        assert "a new attempt needs a new key" in text
+        assert "released or expired" in text
+    assert "Refusals are not remembered" in create["description"]
+
+
+def test_a_batch_says_that_it_is_refused_whole() -> None:
+    text = DOCUMENT["paths"]["/v1/reservations/batch"]["post"]["description"]
+    assert "refused whole" in text
+    assert "nothing is reserved" in text
+
+
+def test_a_problem_is_explained_to_programs_and_to_people() -> None:
+    content = DOCUMENT["paths"]["/problems/{code}"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/html"}
+    example = content["application/json"]["example"]
+    assert msgspec.convert(example, schemas.ExplanationOut).code == "sold-out"
+
+
+def test_the_expected_occupancy_says_how_it_is_learnt() -> None:
+    text = DOCUMENT["components"]["schemas"]["StockOut"]["properties"]["expected_occupancy_30m"]
+    assert "since it started" in text["description"]

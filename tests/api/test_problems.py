@@ -169,14 +169,31 @@ def test_what_is_broken_says_when_to_come_back(code: str) -> None:
         (0.2, 0.0, 1),
         (1, 0.999, 2),
         (5, 0.0, 5),
-        (5, 0.999, 10),
+        (5, 0.999, 6),
         (2.1, 0, 3),
+        (864_000, 0.999, 864_001),
     ],
 )
-def test_retry_after_is_whole_seconds_and_spread(
+def test_a_known_wait_is_whole_seconds_and_spread_by_one(
     asked_s: float, jitter: float, told_s: int
 ) -> None:
     _, headers, _ = answer("overloaded", retry_after_s=asked_s, jitter=jitter)
+    assert int(headers[b"retry-after"]) == told_s
+
+
+@pytest.mark.parametrize("wait_s", [0.001, 1, 59.5, 86_400.2, 3_000_000])
+@pytest.mark.parametrize("jitter", [0.0, 0.3, 0.5, 0.999])
+def test_who_obeys_misses_the_opening_of_a_sale_by_two_seconds_at_most(
+    wait_s: float, jitter: float
+) -> None:
+    params = {"sku": "a", "opens_at": "2026-11-11T10:00:00.000Z"}
+    _, _, body = answer("sale-not-open", params=params, retry_after_s=wait_s, jitter=jitter)
+    assert wait_s <= body["retry_after_s"] <= wait_s + 2
+
+
+@pytest.mark.parametrize(("jitter", "told_s"), [(0.0, 2), (0.5, 3), (0.999, 4)])
+def test_the_codes_own_wait_is_spread_over_twice_its_time(jitter: float, told_s: int) -> None:
+    _, headers, _ = answer("ledger-unavailable", jitter=jitter)
     assert int(headers[b"retry-after"]) == told_s
 
 
@@ -213,6 +230,19 @@ def test_field_errors_are_listed_and_the_first_is_in_the_detail(lang: str) -> No
 def test_clients_own_words_are_cut_short() -> None:
     told = FieldError("/x", "duplicate", {"name": "n" * 5000}).text(EN)
     assert len(told) < 300
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_long_paths_and_skus_are_cut_when_they_are_repeated(lang: str) -> None:
+    path = "/v1/stock/" + "x" * 10_000
+    params = {"sku": "x" * 10_000}
+    _, _, body = answer("unknown-sku", params=params, instance=path, lang=lang)
+    assert body["instance"] == path[:200] + "…"
+    assert body["sku"] == "x" * 200 + "…"
+    assert len(json.dumps(body)) < 2000
+    assert len(params["sku"]) == 10_000
+    _, _, short = answer("unknown-sku", params={"sku": "x" * 200}, instance="/" + "y" * 199)
+    assert (short["sku"], short["instance"]) == ("x" * 200, "/" + "y" * 199)
 
 
 def test_a_field_called_like_a_json_type_keeps_its_name() -> None:

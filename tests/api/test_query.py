@@ -30,10 +30,10 @@ def test_several_skus() -> None:
 @pytest.mark.parametrize(
     ("kind", "pairs", "parameter", "rule"),
     [
-        (StockQuery, [], "sku", "required"),
+        (StockQuery, [], "sku", "required-parameter"),
         (StockQuery, [("sku", "a"), ("sku", "{b}")], "sku", "sku"),
         (StockQuery, [("sku", "a")] * 101, "sku", "size"),
-        (StockQuery, [("sku", "a"), ("x", "1")], "x", "unknown"),
+        (StockQuery, [("sku", "a"), ("x", "1")], "x", "unknown-parameter"),
         (ReservationListQuery, [("state", "lost")], "state", "choice"),
         (ReservationListQuery, [("sku", "a"), ("sku", "b")], "sku", "repeated"),
         (SkuListQuery, [("limit", "0")], "limit", "range"),
@@ -44,8 +44,16 @@ def test_several_skus() -> None:
         (SkuListQuery, [("limit", "9" * 5000)], "limit", "whole"),
         (SkuListQuery, [("limit", "")], "limit", "whole"),
         (SkuListQuery, [("cursor", "a b")], "cursor", "cursor"),
-        (SkuListQuery, [("a/b~1", "1")], "a/b~1", "unknown"),
+        (SkuListQuery, [("a/b~1", "1")], "a/b~1", "unknown-parameter"),
     ],
 )
 def test_faults(kind: type, pairs: list[tuple[str, str]], parameter: str, rule: str) -> None:
     assert refused(kind, *pairs)[0] == {"parameter": parameter, "rule": rule}
+
+
+@pytest.mark.parametrize("pairs", [[], [("sku", "a"), ("x", "1")], [("sku", "")]])
+def test_words_about_a_query_speak_of_parameters(pairs: list[tuple[str, str]]) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode_query(pairs, StockQuery)
+    for lang, field in (("en", "field"), ("zh", "字段")):
+        assert not any(field in error.text(lang) for error in caught.value.errors)

@@ -138,11 +138,11 @@ VALUES: dict[str, tuple[Any, str]] = {
     "array-body": ([], ""),
     "text-body": ("x", ""),
     "number-body": (1, ""),
-    "empty-object": ({}, ""),
-    "no-buyer": (reservation(buyer=...), ""),
+    "empty-object": ({}, "/lines"),
+    "no-buyer": (reservation(buyer=...), "/buyer"),
     "null-buyer": (reservation(buyer=None), "/buyer"),
     "number-buyer": (reservation(buyer=7), "/buyer"),
-    "no-lines": (reservation(lines=...), ""),
+    "no-lines": (reservation(lines=...), "/lines"),
     "null-lines": (reservation(lines=None), "/lines"),
     "object-lines": (reservation(lines={}), "/lines"),
     "empty-lines": (reservation(lines=[]), "/lines"),
@@ -238,7 +238,9 @@ def reservations() -> Iterator[Bad]:
     for name, text in QUANTITIES.items():
         place = "/lines/0/quantity"
         yield bad(f"quantity-{name}", _with_quantity(text), 422, "invalid-request", place)
-    yield bad("quantity-missing", _one_line(quantity=...), 422, "invalid-request", "/lines/0")
+    for name in ("sku", "quantity"):
+        body, place = _one_line(**{name: ...}), f"/lines/0/{name}"
+        yield bad(f"{name}-missing", body, 422, "invalid-request", place)
     for name, sku in SKUS.items():
         yield bad(f"sku-{name}", _one_line(sku=sku), 422, "invalid-request", "/lines/0/sku")
     for name, buyer in BUYERS.items():

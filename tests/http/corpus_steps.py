@@ -22,11 +22,11 @@ def batches() -> Iterator[Bad]:
     """A batch is refused whole; the pointer leads into the entry at fault."""
     good = _entry(key="good")
     bodies: dict[str, tuple[Any, str]] = {
-        "no-list": ({}, ""),
+        "no-list": ({}, "/reservations"),
         "empty": ({"reservations": []}, "/reservations"),
         "501": ({"reservations": [_entry(key=f"k{i}") for i in range(501)]}, "/reservations"),
         "a-list": ([good], ""),
-        "key-missing": ({"reservations": [good, _entry(key=...)]}, "/reservations/1"),
+        "key-missing": ({"reservations": [good, _entry(key=...)]}, "/reservations/1/key"),
         "key-empty": ({"reservations": [good, _entry(key="")]}, "/reservations/1/key"),
         "key-space-after": ({"reservations": [_entry(key="a ")]}, "/reservations/0/key"),
         "key-emoji": ({"reservations": [_entry(key="😀")]}, "/reservations/0/key"),
@@ -62,7 +62,7 @@ def steps() -> Iterator[Bad]:
     }
     for name, ref in refs.items():
         yield _bad(f"confirm-{name}", "POST", confirm, {"payment_ref": ref}, "/payment_ref")
-    yield _bad("confirm-missing", "POST", confirm, {}, "")
+    yield _bad("confirm-missing", "POST", confirm, {}, "/payment_ref")
     yield _bad("confirm-unknown", "POST", confirm, {"payment_ref": "p", "paid": 1}, "/paid")
     twice = b'{"payment_ref":"p","payment_ref":"p"}'
     yield _bad("confirm-repeated", "POST", confirm, twice, "/payment_ref")
@@ -73,7 +73,7 @@ def steps() -> Iterator[Bad]:
     extend = "/v1/reservations/{held}/extend"
     for name, ttl in {"zero": 0, "over": 14_401, "text": "60", "fraction": 0.5}.items():
         yield _bad(f"extend-{name}", "POST", extend, {"ttl_s": ttl}, "/ttl_s")
-    yield _bad("extend-missing", "POST", extend, {}, "")
+    yield _bad("extend-missing", "POST", extend, {}, "/ttl_s")
 
     for step in ("payment", "release"):
         path = f"/v1/reservations/{{held}}/{step}"
@@ -85,8 +85,8 @@ def steps() -> Iterator[Bad]:
 def administration() -> Iterator[Bad]:
     """SKUs and adjustments."""
     puts: dict[str, tuple[dict[str, Any], str]] = {
-        "no-on-hand": ({"safety_stock": 0}, ""),
-        "no-safety": ({"on_hand": 5}, ""),
+        "no-on-hand": ({"safety_stock": 0}, "/on_hand"),
+        "no-safety": ({"on_hand": 5}, "/safety_stock"),
         "negative": ({"on_hand": -1, "safety_stock": 0}, "/on_hand"),
         "fraction": ({"on_hand": 1.5, "safety_stock": 0}, "/on_hand"),
         "too-many": ({"on_hand": 10**12 + 1, "safety_stock": 0}, "/on_hand"),
@@ -128,7 +128,7 @@ def _adjustments() -> Iterator[Bad]:
     reasons: dict[str, Any] = {"empty": "", "blank": "  ", "lines": "a\nb", "long": "r" * 201}
     for name, reason in reasons.items():
         yield _bad(f"adjust-{name}", "POST", ADJUST, {"delta": 1, "reason": reason}, "/reason")
-    yield _bad("adjust-missing", "POST", ADJUST, {"delta": 1}, "")
+    yield _bad("adjust-missing", "POST", ADJUST, {"delta": 1}, "/reason")
     body = b'{"delta":1,"reason":"found"}'
     code = "idempotency-key-missing"
     yield Bad("adjust-no-key", "POST", ADJUST, body, 400, code, key=None)
@@ -169,6 +169,14 @@ def queries() -> Iterator[Bad]:
         f"{listing}?cursor=0.-1": "cursor",
         f"{listing}?cursor=0.{2**64}": "cursor",
         f"{listing}?cursor=0.{'9' * 100}": "cursor",
+        f"{listing}?cursor=0.0.": "cursor",
+        f"{listing}?cursor=0.0.7": "cursor",
+        f"{listing}?cursor=0.0.{'0' * 27}": "cursor",
+        f"{listing}?cursor=0.0.{'u' * 26}": "cursor",
+        f"{listing}?cursor=0.x.{'0' * 26}": "cursor",
+        f"{listing}?cursor=1.0.{'0' * 26}": "cursor",
+        f"{listing}?cursor=0.0.{'0' * 26}.": "cursor",
+        f"{listing}?cursor=0.0.{'0' * 26}%0A": "cursor",
         f"{listing}?buyer=ada": "buyer",
     }
     for path, parameter in table.items():

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import httpx
+import pytest
+
 from tests.http.api import Api, fresh, line, refused
 from tests.http.gateways import Gateway
 
@@ -105,8 +108,10 @@ def pages(api: Api, path: str, name: str) -> list[Any]:
     """Every item of a listing, page by page."""
     found: list[Any] = []
     cursor, joint = "", "&" if "?" in path else "?"
+    limit = int(httpx.QueryParams(path.partition("?")[2]).get("limit", "100"))
     for _ in range(200):
         page = api.get(f"{path}{joint}cursor={cursor}" if cursor else path).json()
+        assert len(page["items"]) <= limit
         found += [item[name] for item in page["items"]]
         cursor = page.get("next", "")
         if not cursor:
@@ -145,6 +150,28 @@ def test_reservations_are_listed_by_sku_and_state(api: Api) -> None:
     assert listed(f"sku={sku}&state=rejected") == set()
     assert {elsewhere, released} | held | sold <= listed("limit=500")
     assert elsewhere in listed("state=held")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8])
+def test_a_page_keeps_its_limit_and_no_reservation_comes_twice(api: Api, limit: int) -> None:
+    sku = api.new_sku(50)
+    held = sorted(api.held(sku) for _ in range(7))
+    listed = pages(api, f"/v1/admin/reservations?sku={sku}&limit={limit}", "id")
+    assert sorted(listed) == held
+
+
+def test_pages_of_different_limits_go_on_from_each_other(api: Api) -> None:
+    sku = api.new_sku(50)
+    held = sorted(api.held(sku) for _ in range(7))
+    listed, cursor = [], ""
+    for limit in (1, 3, 1, 500):
+        path = f"/v1/admin/reservations?sku={sku}&limit={limit}"
+        page = api.get(f"{path}&cursor={cursor}" if cursor else path).json()
+        listed += [item["id"] for item in page["items"]]
+        cursor = page.get("next", "")
+        if not cursor:
+            break
+    assert sorted(listed) == held
 
 
 def test_the_configuration_in_force(memory_api: Api, memory_gateway: Gateway) -> None:

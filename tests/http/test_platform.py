@@ -138,7 +138,13 @@ def test_problems_speak_the_callers_language(memory_api: Api, languages: str, la
     assert wrong.headers["content-language"] == lang
 
 
-@pytest.mark.parametrize("path", ["/v1/stock/nowhere", "/readyz", "/nowhere", "/v1/admin/skus"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/stock/nowhere", "/readyz", "/nowhere", "/v1/admin/skus", "/", "/openapi.json"),
+        *("/docs", "/docs/docs.js", "/docs/x", "/problems", "/problems/sold-out", "/problems/x"),
+    ],
+)
 def test_a_request_keeps_its_name(memory_api: Api, path: str) -> None:
     answer = memory_api.get(path, x_request_id="cart-7.try_1", traceparent=TRACE)
     assert answer.headers["x-request-id"] == "cart-7.try_1"

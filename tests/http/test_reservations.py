@@ -58,6 +58,16 @@ def test_a_replay_gives_the_same_answer_and_holds_nothing_more(api: Api) -> None
     assert api.terms(sku)["held"] == 1
 
 
+def test_a_replay_shows_the_reservation_as_it_is_now(api: Api) -> None:
+    sku, key = api.new_sku(10), fresh("key")
+    first = api.held(sku, key=key, buyer="ada")
+    api.step(first, "release")
+    again = api.reserve(sku, key=key, buyer="ada")
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert (again.json()["id"], again.json()["state"]) == (first, "released")
+    assert api.terms(sku)["held"] == 0
+
+
 def test_the_quoted_and_the_bare_key_are_one(api: Api) -> None:
     sku, key = api.new_sku(10), fresh("key")
     first = api.reserve(sku, key=key, buyer="ada").json()
@@ -137,8 +147,16 @@ def test_a_sale_that_has_not_opened_says_when(api: Api) -> None:
     answer = api.reserve(sku)
     problem = refused(answer, 409, "sale-not-open", sku=sku, retryable=True)
     assert 60 < seconds_to(problem["opens_at"]) <= 90
-    assert int(answer.headers["retry-after"]) >= 85
+    assert 85 <= int(answer.headers["retry-after"]) <= 92
     assert api.get(f"/v1/stock/{sku}").json()["status"] == "upcoming"
+
+
+def test_a_client_that_obeys_is_in_time_for_a_sale_days_ahead(api: Api) -> None:
+    sku = api.new_sku(5, sale_starts_at=at(days=9))
+    for _ in range(10):
+        problem = refused(api.reserve(sku), 409, "sale-not-open")
+        left_s = seconds_to(problem["opens_at"])
+        assert left_s <= problem["retry_after_s"] <= left_s + 3  # 2 and the answer's own way
 
 
 def test_a_sale_that_has_ended_says_so(api: Api) -> None:

@@ -87,3 +87,10 @@ def test_head_has_the_headers_of_get(api: Api) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["etag"] == shown.headers["etag"]
     assert head.headers["content-length"] == str(len(shown.content))
+
+
+@pytest.mark.parametrize("path", ["/v1/stock/{}", "/v1/admin/skus/{}", "/nowhere/{}"])
+def test_a_very_long_name_is_not_repeated_whole(memory_api: Api, path: str) -> None:
+    answer = memory_api.get(path.format("x" * 10_000))
+    assert answer.status_code == 404
+    assert len(answer.content) < 2000

@@ -66,12 +66,21 @@ def test_stock_and_reservations_beside_a_running_gateway(gateway: Gateway, api: 
     second = together(
         gateway,
         adjust=f"stock adjust {sku} 5 --reason found",
-        keep=f"stock set {new} --on-hand 9",
+        keep=f"stock set {new} --on-hand 9 --sale-ends-at 2090-01-01T08:00:00+08:00",
         held=f"stock set {fresh('other')} --on-hand 1",
     )
     assert row(second["adjust"], sku)[1:3] == ["15", "10"]
     assert row(second["keep"], new)[1:] == ["9", "8", "0", "0", "1", "0", "none", "60", "s"]
     assert (api.terms(sku)["on_hand"], api.terms(new)["on_hand"]) == (15, 9)
+    assert api.terms(new)["sale_ends_at"] == "2090-01-01T00:00:00.000Z"
+    third = together(
+        gateway,
+        fewer=f"stock adjust {sku} -2 --reason lost",
+        open=f"stock set {new} --on-hand 9 --sale-ends-at none",
+    )
+    assert row(third["fewer"], sku)[1:3] == ["13", "8"]
+    assert row(third["open"], new)[1] == "9"
+    assert "sale_ends_at" not in api.terms(new)
     assert api.get(f"/v1/stock/{new}").json()["available"] == 8
 
 
@@ -80,7 +89,7 @@ def test_a_catalogue_is_imported(gateway: Gateway, api: Api) -> None:
     file = gateway.folder / "more.csv"
     file.write_text(f"sku,on_hand,buyer_limit\n{old},50,\n{new},60,2\n", encoding="utf-8")
     first = gateway.cli("stock", "import", str(file))
-    assert "1 SKUs imported, 1 left as they are." in first.stdout
+    assert "1 SKU imported, 1 left as it is." in first.stdout
     assert (api.terms(old)["on_hand"], api.terms(new)["on_hand"]) == (5, 60)
     replaced = gateway.cli("stock", "import", "--replace", str(file))
     assert "2 SKUs imported" in replaced.stdout
@@ -101,7 +110,11 @@ def test_mistakes_are_told_beside_a_running_gateway(gateway: Gateway, api: Api) 
         below=f"stock set {sku} --on-hand 5",
         safety=f"stock set {sku} --on-hand 10 --safety-stock 11",
         zero=f"stock adjust {sku} 0 --reason none",
-        too_many=f"stock adjust {sku} --reason lost -- -5",
+        too_many=f"stock adjust {sku} -5 --reason lost",
+        no_number=f"stock adjust {sku} -five --reason lost",
+        no_time=f"stock set {sku} --on-hand 10 --sale-starts-at 2026-11-11",
+        no_sale=f"stock set {sku} --on-hand 10 "
+        "--sale-starts-at 2026-11-11T10:00:00Z --sale-ends-at 2026-11-11T12:00:00+08:00",
         huge=f"stock adjust {sku} {10**30} --reason found",
         negative=f"stock set {sku} --on-hand -5",
         no_reason=f"stock adjust {sku} 5",
@@ -117,6 +130,9 @@ def test_mistakes_are_told_beside_a_running_gateway(gateway: Gateway, api: Api) 
     failed(found["safety"], 2, "more than the 10 units on hand")
     failed(found["zero"], 2, "changes nothing")
     failed(found["too_many"], 1, "adjustment-refused")
+    failed(found["no_number"], 2, "DELTA", "'-five' is no number of units")
+    failed(found["no_time"], 2, "--sale-starts-at", "2026-11-11T10:00:00Z")
+    failed(found["no_sale"], 2, "must end after it starts")
     failed(found["huge"], 2, "DELTA", "1000000000000")
     failed(found["negative"], 2, "--on-hand")
     failed(found["no_reason"], 2, "--reason")
@@ -171,6 +187,25 @@ def test_a_store_in_memory_has_nothing_to_show(tmp_path: Path) -> None:
     found = together(gateway, list="stock list", verify="verify")
     for result in found.values():
         failed(result, 2, "memory://", "HTTP API")
+
+
+def test_where_nothing_is_kept_nothing_is_begun(tmp_path: Path) -> None:
+    """A look in the wrong folder is told so: an empty store would look like a sound one."""
+    gateway = Gateway(tmp_path)
+    found = together(
+        gateway,
+        verify="verify",
+        list="stock list",
+        adjust="stock adjust phone 5 --reason found",
+        show="reservation show 01KZ3V9Q2M00X4T7B2N8R6W1CD",
+        release="reservation release 01KZ3V9Q2M00X4T7B2N8R6W1CD",
+    )
+    for result in found.values():
+        failed(result, 2, f"nothing is kept in {gateway.data}", "--config", "stockgate serve")
+        assert result.stdout == ""
+    assert not gateway.data.exists()
+    assert gateway.cli("stock", "set", "phone", "--on-hand", "5").returncode == 0
+    assert row(gateway.cli("stock", "list"), "phone")[1] == "5"
 
 
 def test_help_and_version(tmp_path: Path) -> None:

@@ -57,10 +57,11 @@ def test_the_calls_that_serve_prints_work_when_pasted(gateway: Gateway, short_py
     result = paste(f"PATH={short_python}:$PATH\n{script}", gateway.folder)
     assert result.stderr == ""
     stock, held, settled = sale_of(result.stdout)
-    assert f"/v1/stock/{stock['sku']}\n" in script
+    assert f"/v1/stock/{stock['sku']}; echo\n" in script
     assert held["state"] == "held"
     assert (settled["id"], settled["state"]) == (held["id"], "settled")
     assert "OK: nothing oversold" in result.stdout
+    assert all(line.endswith("}") for line in result.stdout.splitlines() if line[:1] == "{")
     again = paste(f"PATH={short_python}:$PATH\n{script.partition('  python')[0]}", gateway.folder)
     assert sale_of(again.stdout)[2]["state"] == "settled"
 
@@ -82,3 +83,16 @@ def test_in_memory_they_work_too_and_sell_what_is_on_sale(tmp_path: Path) -> Non
         assert len(list(skus["items"])) == 3  # type: ignore[call-overload]
         assert gateway.terminate() == 0
         assert "kept" not in gateway.output().rpartition("Stopped")[2]
+        assert not gateway.data.exists()
+
+
+def test_without_skus_it_says_how_to_begin(tmp_path: Path) -> None:
+    with Gateway(tmp_path) as gateway:
+        assert f"stock import --config {gateway.config} FILE" in one_line(gateway.output())
+        assert "Try it" not in gateway.output()
+    with Gateway(tmp_path / "memory", store="memory://") as gateway:
+        assert "No SKUs yet: PUT them to http://" in one_line(gateway.output())
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

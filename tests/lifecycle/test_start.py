@@ -30,7 +30,7 @@ def file_in_the_way(folder: Path) -> Gateway:
 
 def file_in_the_way_of_parents(folder: Path) -> Gateway:
     (folder.parent / "plain-file").write_text("", encoding="utf-8")
-    return Gateway(folder, store="memory://", data_dir="../plain-file/below/it")
+    return Gateway(folder, data_dir="../plain-file/below/it")
 
 
 def corrupt_aof(folder: Path) -> Gateway:
@@ -152,7 +152,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         judge(
             gateway,
             gateway.try_to_serve(),
-            [f"cannot listen on 127.0.0.1:{port}", "STOCKGATE_SERVER_PORT"],
+            [f"cannot listen on 127.0.0.1:{port}: Address already in use\n"],
         )
     assert not gateway.data.exists()
 
@@ -184,11 +184,11 @@ def test_stores_that_do_not_belong_together(made: Path, tmp_path: Path) -> None:
         shutil.copytree(made, gateway.data)
     shutil.rmtree(emptied.data / "valkey")
     (forgotten.data / "ledger.sqlite3").unlink()
-    judge(emptied, emptied.try_to_serve(), ["do not belong together", "Redis lost 1 SKUs: phone"])
+    judge(emptied, emptied.try_to_serve(), ["do not belong together", "Redis lost 1 SKU: phone"])
     judge(
         forgotten,
         forgotten.try_to_serve(),
-        ["do not belong together", "the ledger lost 1 SKUs: phone"],
+        ["do not belong together", "the ledger lost 1 SKU: phone"],
     )
 
 

@@ -20,7 +20,7 @@ from tests.sale.steps import Sale, counts, refused, settle_all, step_on
 def another(sale: Sale, *, commands: Any = None, ledger: Any = None) -> Catalogue:
     """The catalogue of another process on the same stores."""
     place = Place(commands or sale.commands(), sale.core.store.listing(0))
-    return Catalogue([place], ledger or sale.ledger, Snapshot(sale.core.clock))
+    return Catalogue([place], ledger or sale.ledger, Snapshot(sale.core.clock), sale.core.clock)
 
 
 async def row(sale: Sale, sku: str) -> StockRow:
@@ -201,7 +201,7 @@ async def test_pages_are_by_name(sale: Sale) -> None:
 
 async def test_skus_of_several_shards_are_one_catalogue(sale: Sale) -> None:
     places = [Place(sale.commands(), sale.core.store.listing(0)), _second_place(sale)]
-    catalogue = Catalogue(places, sale.ledger, Snapshot(sale.core.clock))
+    catalogue = Catalogue(places, sale.ledger, Snapshot(sale.core.clock), sale.core.clock)
     names = [f"sku-{n}" for n in range(8)]
     for n, name in enumerate(names):
         assert isinstance(await catalogue.put(name, n, 0, SkuSettings(), "tester"), Moved)

@@ -27,7 +27,7 @@ class Window:
         self.snapshot = Snapshot(self.clock)
         self.commands = Counting(sale.commands(on_pulse=self.snapshot.on_pulse))
         place = Place(self.commands, sale.core.store.listing(0))  # type: ignore[arg-type]
-        self.catalogue = Catalogue([place], sale.ledger, self.snapshot)
+        self.catalogue = Catalogue([place], sale.ledger, self.snapshot, sale.core.clock)
         self.reads = StockReads(self.snapshot, self.catalogue, self.clock)
         self.poller = SnapshotPoller(
             self.snapshot,
@@ -104,7 +104,9 @@ async def test_a_fetch_that_fails_is_told_and_tried_again(sale: Sale) -> None:
     await sale.put("phone", 10)
     snapshot = Snapshot(sale.core.clock)
     place = Place(unreachable(sale.commands(), "snapshot"), sale.core.store.listing(0))
-    reads = StockReads(snapshot, Catalogue([place], sale.ledger, snapshot), sale.core.clock)
+    reads = StockReads(
+        snapshot, Catalogue([place], sale.ledger, snapshot, sale.core.clock), sale.core.clock
+    )
     reads.start()
     with pytest.raises(StoreUnavailable):
         await reads.get("phone")

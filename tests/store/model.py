@@ -20,6 +20,7 @@ class Shelf:
 
     settings: SkuSettings
     seq: int = 0
+    refused: int = 0
     received: int = 0
     on_hand: int = 0
     available: int = 0
@@ -84,9 +85,13 @@ class Model:
                 return Reply.UNKNOWN_SKU, 0
             shelf = Shelf(SkuSettings())
         if seq <= shelf.seq:
-            same = seq == shelf.seq
-            return (Reply.UNCHANGED, 0) if same else (Reply.OUT_OF_ORDER, shelf.seq)
+            if seq < shelf.seq:
+                return Reply.OUT_OF_ORDER, shelf.seq
+            refused = shelf.refused == seq
+            return (Reply.TOO_FEW, shelf.available) if refused else (Reply.UNCHANGED, 0)
         if shelf.available + on_hand - safety < 0 or shelf.safety + safety < 0:
+            if sku in self.shelves:
+                shelf.seq = shelf.refused = seq
             return Reply.TOO_FEW, shelf.available
         self.shelves[sku] = shelf
         shelf.on_hand += on_hand
@@ -180,7 +185,8 @@ class Model:
 
     def _confirm(self, row: Row, state: State, ref: str) -> Reply:
         if row.state is State.EXPIRED:
-            if not self._honour(row):
+            if row.ref or not self._honour(row):
+                row.ref = row.ref or ref
                 return Reply.IS_EXPIRED
         else:
             for part in row.parts:

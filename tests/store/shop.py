@@ -268,7 +268,9 @@ class Shop:
         due = await self.reminders("due")
         for field, row in rows.items():
             if row.state in LIVE:
-                assert field in due.get(-(-row.deadline_ms // BUCKET_MS), []), row
+                last = -(-row.deadline_ms // BUCKET_MS)
+                reminded = [bucket for bucket, fields in due.items() if field in fields]
+                assert min(reminded, default=last + 1) <= last, row
         ended = {field for fields in (await self.reminders("ended")).values() for field in fields}
         for field, row in rows.items():
             assert row.state in BOUGHT[:3] or field in ended, row

@@ -5,7 +5,7 @@ import pytest
 from gateway.core.codes import Reply
 from gateway.core.model import State
 from gateway.store.commands import Sweep
-from tests.store.shop import BUCKET_MS, CAP_MS, TTL_MS, WINDOW_MS, Shop, Terms, field_of, request
+from tests.store.shop import BUCKET_MS, TTL_MS, WINDOW_MS, Shop, Terms, field_of, request
 
 
 async def test_a_hold_is_back_on_sale_at_its_deadline(shop: Shop) -> None:
@@ -121,9 +121,32 @@ async def test_a_sweep_inside_hold_is_bounded(shop: Shop) -> None:
     others = [request(f"k{n}", ("case", 1), ttl_ms=BUCKET_MS) for n in range(300)]
     await shop.hold_all(*others, request("a", ttl_ms=2 * BUCKET_MS))
     shop.pass_ms(2 * BUCKET_MS)
-    assert (await shop.hold("b")).code == Reply.SOLD_OUT
+    # Not sold out: what is still due may hold the unit, so the caller is asked to come again.
+    assert (await shop.hold("b")).code == Reply.MORE_DUE
     assert await shop.terms("case") == Terms(300, 256, held=44)
     assert (await shop.hold("b")).code == Reply.HELD
+
+
+async def test_a_late_payment_is_not_refused_while_more_is_due(shop: Shop) -> None:
+    """A refusal of a late payment is final, so it must not come too early."""
+    await shop.put("case", 300)
+    await shop.put("phone", 1)
+    await shop.held("late", ttl_ms=BUCKET_MS)
+    shop.pass_ms(2 * BUCKET_MS)
+    assert await shop.expire() == 1
+    others = [request(f"k{n}", ("case", 1), ttl_ms=BUCKET_MS) for n in range(300)]
+    await shop.hold_all(*others, request("a", ttl_ms=2 * BUCKET_MS))
+    shop.pass_ms(3 * BUCKET_MS)
+    assert await shop.confirm("late") is Reply.MORE_DUE
+    assert await shop.confirm("late") is Reply.DONE
+
+
+async def test_what_cannot_be_had_even_then_is_refused_without_a_sweep(shop: Shop) -> None:
+    await shop.put("phone", 2)
+    await shop.held("a", ttl_ms=BUCKET_MS)
+    shop.pass_ms(2 * BUCKET_MS)
+    assert (await shop.hold("b", ("phone", 3))).code == Reply.SOLD_OUT
+    assert await shop.terms() == Terms(2, 1, held=1)
 
 
 async def test_a_hold_in_a_list_read_half_by_hold_is_not_forgotten(shop: Shop) -> None:
@@ -155,13 +178,17 @@ async def test_a_snapshot_sweeps_first(shop: Shop) -> None:
     assert await shop.reminders("due") == {}
 
 
-async def test_a_sweep_expires_a_reservation_once_though_it_is_listed_twice(shop: Shop) -> None:
+async def test_a_hold_has_one_reminder_however_often_it_is_extended(shop: Shop) -> None:
     await shop.put("phone", 5)
     await shop.held("a")
-    await shop.extend("a", TTL_MS + 1)
-    await shop.extend("a", CAP_MS)
-    shop.pass_ms(CAP_MS)
-    assert await shop.commands.expire_due(100) == Sweep(3, 1, 0)
+    for ms in range(1, 50):
+        await shop.extend("a", TTL_MS + ms * BUCKET_MS)
+    assert sum(map(len, (await shop.reminders("due")).values())) == 1
+    shop.pass_ms(TTL_MS)
+    assert await shop.commands.expire_due(100) == Sweep(1, 0, 0)  # listed anew, later
+    assert sum(map(len, (await shop.reminders("due")).values())) == 1
+    shop.pass_ms(49 * BUCKET_MS)
+    assert await shop.commands.expire_due(100) == Sweep(1, 1, 0)
     assert await shop.terms() == Terms(5, 5)
 
 

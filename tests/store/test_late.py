@@ -80,10 +80,22 @@ async def test_then_it_is_refused(shop: Shop) -> None:
     await shop.held("a", ("phone", 4))
     shop.pass_ms(TTL_MS)
     await shop.held("b", ("phone", 3))
-    before = await shop.dump()
-    assert await shop.confirm("a") is Reply.IS_EXPIRED
-    assert await shop.dump() == before
-    assert await shop.confirm("a") is Reply.IS_EXPIRED
+    terms = await shop.terms()
+    assert await shop.confirm("a", "pay-1") is Reply.IS_EXPIRED
+    assert await shop.terms() == terms
+    assert await shop.confirm("a", "pay-1") is Reply.IS_EXPIRED
+
+
+@pytest.mark.parametrize("ref", ["pay-1", "pay-2"])
+async def test_a_refusal_is_final_though_units_come_back(shop: Shop, ref: str) -> None:
+    """The shop was told to refund: the same goods must not be sold to the buyer after that."""
+    await overdue(shop, swept=True)
+    await shop.held("b", ("phone", 1))
+    assert await shop.confirm("a", "pay-1") is Reply.IS_EXPIRED
+    await shop.release("b")
+    assert await shop.confirm("a", ref) is Reply.IS_EXPIRED
+    assert await shop.terms() == Terms(2, 2)
+    assert await shop.take() == []
 
 
 @pytest.mark.parametrize("event", ["settle", "reject"])

@@ -86,9 +86,21 @@ async def test_units_that_are_taken_cannot_be_taken_away(
     await shop.held("a", ("phone", 2))
     await shop.held("b", ("phone", 3))
     await shop.confirm("b")
-    before = await shop.dump()
+    terms = await shop.terms()
     assert await shop.move("phone", on_hand, safety) == (Reply.TOO_FEW, 4)
-    assert await shop.dump() == before
+    assert await shop.terms() == terms
+
+
+async def test_a_verdict_on_a_movement_stays(shop: Shop) -> None:
+    """Whoever drives it next must hear what the first one heard, or ledger and store part."""
+    await shop.put("phone", 5)
+    await shop.held("a", ("phone", 3))
+    assert await shop.move("phone", -4, seq=2) == (Reply.TOO_FEW, 2)
+    await shop.release("a")
+    assert await shop.move("phone", -4, seq=2) == (Reply.TOO_FEW, 5)
+    assert await shop.move("phone", -4, seq=3) == (Reply.DONE, 0)
+    assert await shop.move("phone", -4, seq=3) == (Reply.UNCHANGED, 0)
+    assert await shop.terms() == Terms(1, 1)
 
 
 async def test_safety_stock_and_units_move_together(shop: Shop) -> None:

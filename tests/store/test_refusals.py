@@ -44,9 +44,9 @@ REFUSALS: dict[str, Refusal] = {
             (
                 "confirm",
                 ("pay-2",),
-                "- PAYMENT_REF_CONFLICT PAYMENT_REF_CONFLICT IS_REJECTED IS_RELEASED IS_EXPIRED",
+                "- PAYMENT_REF_CONFLICT PAYMENT_REF_CONFLICT IS_REJECTED IS_RELEASED -",
             ),
-            ("confirm", ("pay-1",), "- UNCHANGED UNCHANGED IS_REJECTED IS_RELEASED IS_EXPIRED"),
+            ("confirm", ("pay-1",), "- UNCHANGED UNCHANGED IS_REJECTED IS_RELEASED -"),
             ("release", (), "- IS_CONFIRMED IS_CONFIRMED IS_REJECTED UNCHANGED IS_EXPIRED"),
             (
                 "extend",
@@ -69,7 +69,6 @@ REFUSALS: dict[str, Refusal] = {
     "reject settled": (finish("reject", "settled"), [R.ILLEGAL]),
     "same movement": (lambda shop: shop.move("phone", 9, seq=1), (R.UNCHANGED, 0)),
     "old movement": (lambda shop: shop.move("limited", 9, seq=1), (R.OUT_OF_ORDER, 2)),
-    "too few to take away": (lambda shop: shop.move("empty", -1), (R.TOO_FEW, 0)),
     "movement of an unknown sku": (
         lambda shop: shop.move("ghost", 1, seq=2),
         (R.UNKNOWN_SKU, 0),

@@ -192,6 +192,10 @@ def test_an_unknown_setting(tmp_path: Path, text: str, said: str) -> None:
         ({"STOCKGATE_SERVER_PORT": "9" * 40}, "server.port: found"),
         ({"STOCKGATE_CONFIRM_WAIT_S": "nan"}, 'confirm.wait_s: found "nan"'),
         ({"STOCKGATE_HOLD_TTL": "5"}, "did you mean `STOCKGATE_HOLD_TTL_S`?"),
+        (
+            {"STOCKGATE_HOLD_TTL": "5"},
+            "environment STOCKGATE_HOLD_TTL: there is no such setting",
+        ),
         ({"STOCKGATE_KEYS": "x"}, "keys are set in the file only"),
         ({"STOCKGATE_SHARDS": "4"}, "environment STOCKGATE_SHARDS: shards: found 4; allowed: 1"),
     ],
