@@ -220,7 +220,7 @@ class Catalogue:
         """Others finished the move and went on: the ledger knows how it ended."""
         now = await self._ledger.move(move.sku, move.seq)
         if now is None or now.state == "pending":
-            raise _mismatch(move, "out of order")
+            raise _mismatch(move, Reply.OUT_OF_ORDER.name.lower())
         return now.state == "applied"
 
     async def _refusal(self, refused: MoveConflict | MoveUnknownSku | MoveRefused) -> Refused:

@@ -72,10 +72,10 @@ end
 -- than one script expires.
 local function has_units(s, quantity)
   while s.available < quantity do
-    if s.available + s.held < quantity then
-      return false
-    end
     if swept >= SWEEP_MAX then
+      if s.available + s.held < quantity then
+        return false
+      end
       return nil
     end
     if not sweep(64) then
@@ -88,10 +88,10 @@ end
 -- Whether the buyer may have `quantity` more; an expired hold of theirs may be what is too much.
 local function is_allowed(s, buyer, quantity)
   while get_count(s, buyer) + quantity > s.buyer_limit do
-    if quantity > s.buyer_limit then
-      return false
-    end
     if swept >= SWEEP_MAX then
+      if quantity > s.buyer_limit then
+        return false
+      end
       return nil
     end
     if not sweep(64) then

@@ -216,7 +216,7 @@ class Model:
             shelf.counts[row.buyer] -= part.quantity * part.counted
 
     def _settle(self, row: Row, state: State, _argument: str) -> Reply:
-        row.state = state
+        row.state, row.deadline = state, self.now
         for part in row.parts:
             shelf = self.shelves[part.sku]
             shelf.unsettled -= part.quantity
@@ -225,7 +225,7 @@ class Model:
         return Reply.DONE
 
     def _reject(self, row: Row, state: State, _argument: str) -> Reply:
-        row.state = state
+        row.state, row.deadline = state, self.now
         for part in row.parts:
             shelf = self.shelves[part.sku]
             shelf.unsettled -= part.quantity

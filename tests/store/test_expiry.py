@@ -141,14 +141,6 @@ async def test_a_late_payment_is_not_refused_while_more_is_due(shop: Shop) -> No
     assert await shop.confirm("late") is Reply.DONE
 
 
-async def test_what_cannot_be_had_even_then_is_refused_without_a_sweep(shop: Shop) -> None:
-    await shop.put("phone", 2)
-    await shop.held("a", ttl_ms=BUCKET_MS)
-    shop.pass_ms(2 * BUCKET_MS)
-    assert (await shop.hold("b", ("phone", 3))).code == Reply.SOLD_OUT
-    assert await shop.terms() == Terms(2, 1, held=1)
-
-
 async def test_a_hold_in_a_list_read_half_by_hold_is_not_forgotten(shop: Shop) -> None:
     await shop.put("phone", 100)
     await shop.hold_all(*(request(f"k{n}") for n in range(100)))

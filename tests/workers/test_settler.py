@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from gateway.core import metrics
 from gateway.core.config import RedisConfig, SettlerConfig
 from gateway.core.errors import InvariantBreach, OutcomeUnknown
-from gateway.core.ids import split_id
 from gateway.core.model import State
 from gateway.ledger import Deduction, MoveRequest, Outcome
 from gateway.sale.outcomes import Granted, Refused
@@ -352,48 +351,3 @@ async def test_one_that_breaks_the_ledgers_rules_leaves_the_others_alone(
     clock.advance(0.5)
     await settler.step()
     await assert_settled(any_sale, ids)
-
-
-async def test_an_entry_that_cannot_be_read_leaves_the_others_alone(
-    any_sale: Sale, caplog: pytest.LogCaptureFixture
-) -> None:
-    await any_sale.put("phone", 50)
-    ids = [await any_sale.confirmed(("phone", 1))]
-    for garbage in ("nonsense", "f|h|x|y", "f|s|1|2|fp|b|c|r|phone*many"):
-        await any_sale.raw("XADD", keys.outbox(0), "*", "r", garbage)
-    await any_sale.raw("XADD", keys.outbox(0), "*", "other", "x")
-    ids += [await any_sale.confirmed(("phone", 1))]
-    await any_sale.settler().step()
-    assert [await any_sale.state(id_) for id_ in ids] == [State.SETTLED] * 2
-    assert caplog.text.count("cannot be read") == 4
-    assert await any_sale.pending() == 4
-
-
-async def test_a_record_that_is_gone_raises_the_alarm_and_blocks_nothing(
-    sale: Sale, caplog: pytest.LogCaptureFixture
-) -> None:
-    await sale.put("phone", 50)
-    ids = [await sale.confirmed(("phone", 1)) for _ in range(2)]
-    parts = split_id(ids[0])
-    assert parts is not None
-    await sale.raw("HDEL", keys.reservations(0), parts[2])
-    breaches = metrics.INVARIANT_BREACHES._value.get()
-    await settle_all(sale.settler())
-    assert metrics.INVARIANT_BREACHES._value.get() == breaches + 1
-    assert f"settled reservation {ids[0]} cannot be mirrored: unknown_reservation" in caplog.text
-    assert await sale.state(ids[1]) is State.SETTLED
-    assert await sale.outbox_length() == 0
-    assert not (await sale.ledger.unknown_of(ids)), "the ledger keeps both"
-
-
-async def test_an_unsound_sku_keeps_its_entries_until_it_is_repaired(sale: Sale) -> None:
-    await sale.put("phone", 50)
-    await sale.put("case", 50)
-    bad, good = await sale.confirmed(("phone", 1)), await sale.confirmed(("case", 1))
-    await sale.raw("HINCRBY", keys.sku(0, "phone"), "available", 1)
-    await sale.settler(consumer="one").step()
-    assert (await sale.state(bad), await sale.state(good)) == (State.CONFIRMED, State.SETTLED)
-    assert await sale.pending() == 1
-    await sale.raw("HINCRBY", keys.sku(0, "phone"), "available", -1)
-    await settle_all(sale.settler(consumer="one"))
-    await assert_settled(sale, [bad, good])
