@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from gateway import __version__
 from gateway.api import admin, docs, platform, storefront
+from gateway.api.direct import DirectCreate
 from gateway.api.endpoint import (
     Call,
     Endpoint,
@@ -63,6 +64,7 @@ class App:
     def __init__(self, services: Services) -> None:
         endpoints = _endpoints(services)
         self._create = endpoints[RESERVATIONS]["POST"]
+        self.direct = DirectCreate(services, self._create)
         self._confirm = endpoints[RESERVATIONS + "/{id}/confirm"]["POST"]
         self._stock = endpoints[STOCK + "{sku}"]["GET"]
         self._others = _starlette(services, endpoints)

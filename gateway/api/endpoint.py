@@ -173,8 +173,30 @@ class Endpoint:
             reply = call.problem("outcome-unknown")
         except Exception as error:
             reply = _failure(call, error, request_id)
+        self._head(call, reply, request_id)
+        await _send(call, send, reply)
+
+    def finished(self, call: Call, reply: Reply) -> Reply:
+        """The reply with what every answer carries, for those who answer without a task."""
+        self._head(call, reply, self._request_ids.name(call.headers.get(b"x-request-id")))
+        return reply
+
+    def failed(self, call: Call, error: BaseException) -> Reply:
+        """The reply to a request that ended in an error."""
+        request_id = self._request_ids.name(call.headers.get(b"x-request-id"))
+        if isinstance(error, Exception):
+            reply = _failure(call, error, request_id)
+        else:
+            reply = call.problem("outcome-unknown")
+        self._head(call, reply, request_id)
+        return reply
+
+    def _head(self, call: Call, reply: Reply, request_id: bytes) -> None:
         self._count(reply.status)
-        await _send(call, send, reply, request_id)
+        reply.headers.append((b"x-request-id", request_id))
+        trace = h.traceparent(call.headers.get(b"traceparent"))
+        if trace is not None:
+            reply.headers.append((b"traceparent", trace))
 
     def _count(self, status: int) -> None:
         counter = self._counters.get(status)
@@ -183,11 +205,7 @@ class Endpoint:
         counter.inc()
 
 
-async def _send(call: Call, send: Send, reply: Reply, request_id: bytes) -> None:
-    reply.headers.append((b"x-request-id", request_id))
-    trace = h.traceparent(call.headers.get(b"traceparent"))
-    if trace is not None:
-        reply.headers.append((b"traceparent", trace))
+async def _send(call: Call, send: Send, reply: Reply) -> None:
     body = b"" if call.scope["method"] == "HEAD" else reply.body
     extensions = call.scope.get("extensions")
     if extensions and ANSWER in extensions:

@@ -32,8 +32,12 @@ async def create(call: Call) -> Reply:
     """POST /v1/reservations"""
     key = h.idempotency_key(call.headers.get(b"idempotency-key"))
     wanted = await call.read(decoders.RESERVATION)
-    _check_ttl(call, [("/ttl_s", wanted)])
-    answer = await call.services.reservations.reserve(_hold_request(call, key, wanted))
+    check_ttl(call, [("/ttl_s", wanted)])
+    return created(call, await call.services.reservations.reserve(wanted_hold(call, key, wanted)))
+
+
+def created(call: Call, answer: Answer) -> Reply:
+    """The answer to a reservation request."""
     if isinstance(answer, Refused):
         return refusal(call, answer)
     if answer.replayed:
@@ -44,8 +48,8 @@ async def create(call: Call) -> Reply:
 async def create_batch(call: Call) -> Reply:
     """POST /v1/reservations/batch"""
     batch = (await call.read(decoders.BATCH)).reservations
-    _check_ttl(call, ((f"/reservations/{i}/ttl_s", entry) for i, entry in enumerate(batch)))
-    requests = [_hold_request(call, entry.key, entry) for entry in batch]
+    check_ttl(call, ((f"/reservations/{i}/ttl_s", entry) for i, entry in enumerate(batch)))
+    requests = [wanted_hold(call, entry.key, entry) for entry in batch]
     answers = await call.services.reservations.reserve_many(requests)
     return json_reply(200, BatchOut([_batch_result(call, answer) for answer in answers]))
 
@@ -128,13 +132,15 @@ def _location(granted: Granted) -> tuple[bytes, bytes]:
     return b"location", b"/v1/reservations/" + granted.reservation.id.encode()
 
 
-def _hold_request(call: Call, key: str, wanted: ReservationIn) -> HoldRequest:
+def wanted_hold(call: Call, key: str, wanted: ReservationIn) -> HoldRequest:
+    """What the sale is asked for."""
     return hold_request(
         call.caller.name, key, wanted.buyer, wanted.lines, wanted.ttl_s, wanted.channel
     )
 
 
-def _check_ttl(call: Call, wanted: Iterable[tuple[str, ReservationIn]]) -> None:
+def check_ttl(call: Call, wanted: Iterable[tuple[str, ReservationIn]]) -> None:
+    """Raises BadRequest where a hold is asked for longer than the configuration allows."""
     most_s = call.services.config.hold.ttl_max_s
     errors = [
         FieldError(pointer, "range", {"low": 1, "high": most_s})

@@ -14,14 +14,18 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.api.direct import METHOD, PATH, DirectCreate
 from gateway.api.endpoint import ANSWER
-from gateway.runtime.cycle import Cycle
+from gateway.runtime.cycle import Cycle, DirectCycle
 
 HEAD_BYTES_MAX = 65_536
 """Of request line and headers together."""
 
 HEAD_TIMEOUT_S = 10.0
 """For a head that has begun to be complete."""
+
+DIRECT_URL = PATH.encode()
+DIRECT_METHOD = METHOD.encode()
 
 _LEFT_OUT = (b"upgrade", b"connection", b"http2-settings")
 
@@ -30,9 +34,11 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _head_bytes = 0
+    _piece_bytes = 0
     _in_head = False
     _head_began = False
     _deadline: asyncio.TimerHandle | None = None
+    _kept: bytes | None = None  # the body so far of a request that may be answered directly
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,6 +53,7 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         self._head_began = False
+        self._piece_bytes = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -54,6 +61,8 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             if self._head_bytes <= HEAD_BYTES_MAX:
                 self._refuse(400, "malformed-http", "This is not a request in HTTP/1.1.")
+        if self._kept is not None:
+            self._hand_over()  # the rest may take its time, which the application watches
         if self._in_head and not self._head_began:  # all of this piece belongs to the head
             self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX:
@@ -80,12 +89,60 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         if self._deadline is not None:
             self._clear_deadline()
-        size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
-        self._head_bytes = size if size > HEAD_BYTES_MAX else 0
-        if self._head_bytes:
-            raise ValueError("the head is too large")
-        if not self.parser.should_upgrade():
+        if self._head_bytes + self._piece_bytes > HEAD_BYTES_MAX:
+            self._check_size()
+        self._head_bytes = 0
+        if self.parser.should_upgrade():
+            return
+        if self.url == DIRECT_URL and self._may_be_direct():
+            self._kept = b""
+        else:
             self._begin()
+
+    def _check_size(self) -> None:
+        """Recount a head that may be too large: the pieces it came in held a body, too."""
+        size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        if size > HEAD_BYTES_MAX:
+            self._head_bytes = size
+            raise ValueError("the head is too large")
+
+    def _may_be_direct(self) -> bool:
+        if self.parser.get_method() != DIRECT_METHOD or self.expect_100_continue:
+            return False
+        before: Any = self.cycle  # None before the first request
+        return before is None or before.response_complete
+
+    def on_body(self, body: bytes) -> None:
+        if self._kept is None:
+            super().on_body(body)
+        else:
+            self._kept += body
+
+    def _hand_over(self) -> None:
+        """Leave a request that was kept back to the application."""
+        body, self._kept = self._kept, None
+        self._begin()
+        if body:
+            super().on_body(body)
+
+    def _answer_directly(self) -> bool:
+        """Whether the request that was kept back is on its way without the application."""
+        direct: DirectCreate = self.app.direct
+        asked = direct.ask(self.headers, self._kept or b"")
+        if asked is None:
+            return False
+        self._kept = None
+        version = self.parser.get_http_version()
+        cycle: Any = DirectCycle(
+            direct,
+            asked,
+            self.transport,
+            self.server_state.default_headers,
+            self.on_response_complete,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+        )
+        self.cycle = cycle
+        return True
 
     def _begin(self) -> None:
         """Start the application on the request, or queue it behind the one before."""
@@ -121,8 +178,13 @@ class Protocol(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        if self.parser.should_upgrade():
+            return
+        if self._kept is not None:
+            if self._answer_directly():
+                return
+            self._hand_over()
+        super().on_message_complete()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Read the request again without its offer: the parser has left out its body."""

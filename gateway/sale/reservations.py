@@ -78,6 +78,22 @@ class Reservations:
             answer = await self._hold_again(shard, request)
         return _hold_answer(shard.number, request, answer)
 
+    def ask(self, request: HoldRequest) -> "asyncio.Future[HoldAnswer]":
+        """Send a hold on its way; `answer` says what its result means. Raises Overloaded."""
+        return self._shard_of(request).hold.submit(request, len(request.lines))
+
+    def is_open(self, held: HoldAnswer) -> bool:
+        """Whether the result is only that it has to be asked for again."""
+        return held.code == Reply.MORE_DUE
+
+    async def ask_again(self, request: HoldRequest) -> HoldAnswer:
+        """A result that is final."""
+        return await self._hold_again(self._shard_of(request), request)
+
+    def answer(self, request: HoldRequest, held: HoldAnswer) -> Answer:
+        """What a final result means."""
+        return _hold_answer(self._shard_of(request).number, request, held)
+
     async def reserve_many(self, requests: Sequence[HoldRequest]) -> list[Answer | StockgateError]:
         """Each by itself, in order; one that could not be asked is its error."""
         asked = [self._submit(request) for request in requests]
