@@ -15,7 +15,7 @@ from gateway.api.body import check_content_type, decode
 from gateway.api.endpoint import Call, Endpoint, Message, Reply
 from gateway.api.problems import BadRequest, Headers
 from gateway.api.services import Services
-from gateway.api.storefront import check_ttl, created, wanted_hold
+from gateway.api.storefront import created, wanted_hold
 from gateway.core.errors import Overloaded
 from gateway.store.commands import HoldAnswer, HoldRequest
 
@@ -55,8 +55,9 @@ class DirectCreate:
             key = h.idempotency_key(found.get(b"idempotency-key"))
             check_content_type(found.get(b"content-type"))
             wanted = decode(body, decoders.RESERVATION)
-            check_ttl(call, [("/ttl_s", wanted)])
         except BadRequest:
+            return None
+        if wanted.ttl_s > self._services.config.hold.ttl_max_s:
             return None
         request = wanted_hold(call, key, wanted)
         return Asked(call, request, self._sent(request))

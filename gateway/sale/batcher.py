@@ -7,7 +7,7 @@ queue is bounded and so is a batch; a request that waited past its deadline is r
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ class Limits(msgspec.Struct, frozen=True):
     deadline_s: float
 
 
-class _Waiting(NamedTuple, Generic[T, R]):
+class _Waiting(msgspec.Struct, Generic[T, R], frozen=True):
     item: T
     weight: int
     since: float
