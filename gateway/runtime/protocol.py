@@ -94,8 +94,8 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         if self._deadline is not None:
             self._clear_deadline()
-        if self._head_bytes + self._piece_bytes > HEAD_BYTES_MAX:
-            self._check_size()
+        if not self._head_began or self._piece_bytes > HEAD_BYTES_MAX:
+            self._check_size()  # a head that came in one small piece is small
         self._head_bytes = 0
         if self.parser.should_upgrade():
             return
