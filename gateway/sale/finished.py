@@ -26,11 +26,6 @@ class Finished:
                 if not future.done():
                     future.set_result(state)
 
-    def stop_waiting(self) -> None:
-        """Wake everybody: the gateway stops, and what was confirmed will be settled later."""
-        for field in list(self._waiting):
-            self.announce(State.CONFIRMED, [field])
-
     def watch(self, field: str) -> "asyncio.Future[State]":
         """A future that is done once the field is announced. Call before confirming."""
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
