@@ -15,12 +15,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway.api.times import to_ms
 from gateway.core import model
+from gateway.core.model import UNITS_MAX
 
 BATCH_SIZE_MAX = 500
 LINES_MAX = 50
 QUANTITY_MAX = 1_000_000
 TTL_S_MAX = 14_400
-UNITS_MAX = 10**12
 STOCK_READ_MAX = 100
 PAGE_SIZE_MAX = 500
 

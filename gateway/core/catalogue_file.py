@@ -26,12 +26,11 @@ from gateway.core.fields import (
     expected,
     found,
 )
-from gateway.core.model import SkuSettings
+from gateway.core.model import UNITS_MAX, SkuSettings
 from gateway.core.toml_lines import KeyPath, line_of, parse_toml, read_text
 
 TOML_BYTES_MAX = 256 * 1024
 CSV_BYTES_MAX = 64 * 1024 * 1024
-UNITS_MAX = 10**12
 
 _SHOWN_MAX = 10
 _RELATIVE = re.compile(r"([+-])([0-9]{1,9})(ms|s|m|h|d)\Z")

@@ -4,6 +4,9 @@ from enum import Enum
 
 import msgspec
 
+UNITS_MAX = 10**12
+"""The largest count of units: far below 2^53, up to which Lua and JSON keep numbers exactly."""
+
 
 class State(str, Enum):
     """Where a reservation stands; `transitions.py` says which moves are legal."""

@@ -13,11 +13,10 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
 from gateway.core.errors import InvariantBreach
-from gateway.core.model import SkuSettings
+from gateway.core.model import UNITS_MAX, SkuSettings
 from gateway.ledger.reads import stock_row
 from gateway.ledger.tables import journal, moves, settings_of, settings_values, stock
 from gateway.ledger.types import (
-    UNITS_MAX,
     Move,
     MoveAnswer,
     MoveConflict,

@@ -4,10 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.model import SkuSettings
-
-UNITS_MAX = 10**12
-"""The largest count: far below 2^53, up to which Lua and JSON keep numbers exactly."""
+from gateway.core.model import UNITS_MAX, SkuSettings
 
 Reason = Literal["", "shortfall", "unknown-sku"]
 
@@ -16,7 +13,7 @@ class DeductionLine(msgspec.Struct, frozen=True, gc=False):
     """`quantity` units of one SKU, `from_safety` of which come out of its safety stock.
 
     Raises:
-        ValueError: unless 1 <= quantity < 2^53 and 0 <= from_safety <= quantity.
+        ValueError: unless 1 <= quantity <= UNITS_MAX and 0 <= from_safety <= quantity.
     """
 
     sku: str
