@@ -6,6 +6,7 @@ one, it is left to the endpoint, which says so.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.api import decoders
@@ -15,74 +16,143 @@ from gateway.api.body import check_content_type, decode
 from gateway.api.endpoint import Call, Endpoint, Message, Reply
 from gateway.api.problems import BadRequest, Headers
 from gateway.api.services import Services
-from gateway.api.storefront import created, wanted_hold
+from gateway.api.storefront import created
+from gateway.api.views import hold_json
+from gateway.core.codes import Reply as Code
 from gateway.core.errors import Overloaded
+from gateway.core.ids import make_id
+from gateway.sale.outcomes import Answer
+from gateway.sale.reservations import hold_answer, hold_request
 from gateway.store.commands import HoldAnswer, HoldRequest
 
 PATH: Final = "/v1/reservations"
 METHOD: Final = "POST"
 
-
-class Asked:
-    """A hold on its way; `future` is done when there is something to say."""
-
-    __slots__ = ("call", "future", "request")
-
-    def __init__(
-        self, call: Call, request: HoldRequest, future: "asyncio.Future[HoldAnswer]"
-    ) -> None:
-        self.call = call
-        self.request = request
-        self.future = future
+HELD_HEAD: Final = (
+    b"content-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
+    b"location: " + PATH.encode() + b"/%s\r\nx-request-id: %s\r\n"
+)
 
 
 class DirectCreate:
-    """Asks for holds and answers them; `endpoint` is the one that takes all other cases."""
+    """Takes requests to reserve; `endpoint` is the one that takes all that are irregular."""
 
     def __init__(self, services: Services, endpoint: Endpoint) -> None:
-        self._services = services
-        self._endpoint = endpoint
+        self.services = services
+        self.endpoint = endpoint
+        self._body_max_bytes = services.config.server.body_max_bytes
+        self._ttl_max_s = services.config.hold.ttl_max_s
+        self._again: set[asyncio.Task[None]] = set()
 
-    def ask(self, headers: Headers, body: bytes) -> Asked | None:
-        """Send the request on to the batcher; None when the endpoint has to look at it."""
-        if len(body) > self._services.config.server.body_max_bytes:
+    def read(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> HoldRequest | None:
+        """What is asked for; None when the endpoint has to look at it."""
+        found = dict(headers)
+        if len(found) != len(headers) or len(body) > self._body_max_bytes:
             return None
-        scope = {"headers": headers, "path": PATH, "method": METHOD}
-        call = Call(scope, _nothing_more, self._services)
-        found = call.headers
         try:
-            call.caller = self._services.auth.require(found.get(b"authorization"), STOREFRONT)
+            caller = self.services.auth.require(found.get(b"authorization"), STOREFRONT)
             key = h.idempotency_key(found.get(b"idempotency-key"))
             check_content_type(found.get(b"content-type"))
             wanted = decode(body, decoders.RESERVATION)
         except BadRequest:
             return None
-        if wanted.ttl_s > self._services.config.hold.ttl_max_s:
+        if wanted.ttl_s > self._ttl_max_s:
             return None
-        request = wanted_hold(call, key, wanted)
-        return Asked(call, request, self._sent(request))
+        return hold_request(
+            caller.name, key, wanted.buyer, wanted.lines, wanted.ttl_s, wanted.channel
+        )
 
-    def _sent(self, request: HoldRequest) -> "asyncio.Future[HoldAnswer]":
+    def call(self, headers: Headers) -> Call:
+        """The request as an endpoint has it."""
+        scope = {"headers": headers, "path": PATH, "method": METHOD}
+        return Call(scope, _nothing_more, self.services)
+
+    def ask_again(self, reserving: "Reserving") -> None:
+        """Finish a request in a task: it takes several calls."""
+        task = asyncio.get_running_loop().create_task(reserving.ask_again())
+        self._again.add(task)
+        task.add_done_callback(self._again.discard)
+
+
+class Reserving:
+    """One request to reserve on its way; takes the batcher's result and delivers the answer."""
+
+    __slots__ = ("_direct", "_headers", "_request", "_shard")
+
+    def __init__(
+        self,
+        direct: DirectCreate,
+        headers: Headers,
+        request: HoldRequest,
+    ) -> None:
+        self._direct = direct
+        self._headers = headers
+        self._request = request
+
+    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+        """Send the answer; `head`: lines of headers, each with its end."""
+        raise NotImplementedError
+
+    def done(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        raise NotImplementedError
+
+    def ask(self) -> None:
+        """Send the request on to the batcher."""
         try:
-            return self._services.reservations.ask(request)
+            self._shard = self._direct.services.reservations.ask(self._request, self)
         except Overloaded as error:
-            refused: asyncio.Future[HoldAnswer] = asyncio.get_running_loop().create_future()
-            refused.set_exception(error)
-            return refused
+            self.set_exception(error)
 
-    def reply(self, asked: Asked) -> Reply | None:
-        """The answer; None when it is not known yet, and `asked.future` is a new one to await."""
+    def set_result(self, held: HoldAnswer) -> None:
+        """What became of it."""
+        if held.code == Code.HELD and len(self._request.lines) == 1:
+            self._granted(held)
+        elif held.code == Code.MORE_DUE:
+            self._direct.ask_again(self)
+        else:
+            self._answer(hold_answer(self._shard, self._request, held))
+
+    def set_exception(self, error: BaseException) -> None:
+        """It could not be asked for, or nobody knows."""
+        self._deliver(self._direct.endpoint.failed(self._direct.call(self._headers), error))
+
+    def cancel(self) -> None:
+        """The gateway ends while the request is in flight."""
+        self.set_exception(asyncio.CancelledError())
+
+    async def ask_again(self) -> None:
+        """Ask until the result is final."""
         try:
-            held = asked.future.result()
-            if self._services.reservations.is_open(held):
-                asked.future = asyncio.ensure_future(
-                    self._services.reservations.ask_again(asked.request)
-                )
-                return None
-            reply = created(asked.call, self._services.reservations.answer(asked.request, held))
+            answer = await self._direct.services.reservations.ask_again(self._request)
         except BaseException as error:
-            return self._endpoint.failed(asked.call, error)
-        return self._endpoint.finished(asked.call, reply)
+            self.set_exception(error)
+        else:
+            self._answer(answer)
+
+    def _granted(self, held: HoldAnswer) -> None:
+        """The usual answer, written by hand: that of `created` and `Endpoint`, in less time."""
+        made = make_id(held.now_ms, self._shard, self._request.field)
+        body = hold_json(made, self._request, held.a, held.now_ms)
+        incoming = dict(self._headers)
+        request_id = self._direct.endpoint.counted(201, incoming.get(b"x-request-id"))
+        head = HELD_HEAD % (len(body), made.encode(), request_id)
+        trace = h.traceparent(incoming.get(b"traceparent"))
+        if trace is not None:
+            head += b"traceparent: %s\r\n" % trace
+        self.deliver(201, head, body)
+
+    def _answer(self, answer: Answer) -> None:
+        call = self._direct.call(self._headers)
+        try:
+            reply = self._direct.endpoint.finished(call, created(call, answer))
+        except Exception as error:
+            reply = self._direct.endpoint.failed(call, error)
+        self._deliver(reply)
+
+    def _deliver(self, reply: Reply) -> None:
+        lines = [b"%s: %s\r\n" % pair for pair in reply.headers]
+        self.deliver(reply.status, b"".join(lines), reply.body)
 
 
 async def _nothing_more() -> Message:

@@ -181,6 +181,11 @@ class Endpoint:
         self._head(call, reply, self._request_ids.name(call.headers.get(b"x-request-id")))
         return reply
 
+    def counted(self, status: int, request_id: bytes | None) -> bytes:
+        """The name of a request that is answered by hand; its answer is counted."""
+        self._count(status)
+        return self._request_ids.name(request_id)
+
     def failed(self, call: Call, error: BaseException) -> Reply:
         """The reply to a request that ended in an error."""
         request_id = self._request_ids.name(call.headers.get(b"x-request-id"))

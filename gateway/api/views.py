@@ -1,5 +1,7 @@
 """How the sale's values look in HTTP: structs of schemas.py, and problems for refusals."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -7,43 +9,54 @@ from msgspec import UNSET, UnsetType
 
 from gateway.api.schemas import SkuOut, StockOut
 from gateway.api.times import rfc3339
-from gateway.core.model import Reservation, SkuTerms, State
+from gateway.core.model import Line, SkuTerms, State
 from gateway.sale.outcomes import Granted, Refused
 from gateway.sale.snapshot import Shown
+from gateway.store.commands import HoldRequest
 
 _EXPIRING = (State.HELD, State.PAYING)
 _encode = msgspec.json.Encoder().encode
 
 
 def reservation_json(granted: Granted) -> Any:
-    """The reservation as it stands at the answer's time: JSON of a ReservationOut.
-
-    Written by hand because every hold pays for it. Ids, buyers, SKUs and channels hold no
-    character that JSON escapes: their patterns see to it.
-    """
+    """The reservation as it stands at the answer's time: JSON of a ReservationOut."""
     r = granted.reservation
-    lines = r.lines
-    if len(lines) == 1:
-        text = f'{{"sku":"{lines[0].sku}","quantity":{lines[0].quantity}}}'
-    else:
-        text = ",".join([f'{{"sku":"{it.sku}","quantity":{it.quantity}}}' for it in lines])
-    more = ""
-    if r.state in _EXPIRING:
-        left_s = _seconds_left(r, granted.now_ms)
-        more = f',"expires_at":"{rfc3339(r.deadline_ms)}","expires_in_s":{left_s}'
+    more = _expiry(r.deadline_ms, granted.now_ms) if r.state in _EXPIRING else ""
     if r.channel:
         more += f',"channel":"{r.channel}"'
     if r.payment_ref:
         more += f',"payment_ref":{_encode(r.payment_ref).decode()}'
-    return msgspec.Raw(
-        f'{{"id":"{r.id}","state":"{r.state.value}","buyer":"{r.buyer}",'
-        f'"lines":[{text}]{more}}}'.encode()
-    )
+    return msgspec.Raw(_reservation(r.id, r.state.value, r.buyer, r.lines, more))
 
 
-def _seconds_left(r: Reservation, now_ms: int) -> int:
-    """Rounded up, so that a fresh hold shows the time it was asked for."""
-    return max(0, -((now_ms - r.deadline_ms) // 1000))
+def hold_json(reservation_id: str, request: HoldRequest, deadline_ms: int, now_ms: int) -> bytes:
+    """The same of a hold of one line that was made at this moment."""
+    more = _expiry(deadline_ms, now_ms)
+    if request.channel:
+        more += f',"channel":"{request.channel}"'
+    return _reservation(reservation_id, "held", request.buyer, request.lines, more)
+
+
+def _reservation(
+    reservation_id: str, state: str, buyer: str, lines: Sequence[Line], more: str
+) -> bytes:
+    """Written by hand because every hold pays for it. Ids, buyers, SKUs and channels hold no
+    character that JSON escapes: their patterns see to it.
+    """
+    if len(lines) == 1:
+        text = f'{{"sku":"{lines[0].sku}","quantity":{lines[0].quantity}}}'
+    else:
+        text = ",".join([f'{{"sku":"{it.sku}","quantity":{it.quantity}}}' for it in lines])
+    return (
+        f'{{"id":"{reservation_id}","state":"{state}","buyer":"{buyer}","lines":[{text}]{more}}}'
+    ).encode()
+
+
+@lru_cache(maxsize=1024)  # the holds of one batch end together
+def _expiry(deadline_ms: int, now_ms: int) -> str:
+    """Seconds are rounded up, so that a fresh hold shows the time it was asked for."""
+    left_s = max(0, -((now_ms - deadline_ms) // 1000))
+    return f',"expires_at":"{rfc3339(deadline_ms)}","expires_in_s":{left_s}'
 
 
 def stock_out(shown: Shown, default_ttl_ms: int) -> StockOut:

@@ -7,7 +7,7 @@ its key. The last 14 are the *field* under which the shard keeps the reservation
 """
 
 import re
-from binascii import b2a_base64
+from functools import lru_cache
 from hashlib import blake2b
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -16,27 +16,23 @@ _VALUES = {c: i for i, c in enumerate(ALPHABET)}
 _ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 
 FIELD_LENGTH = 14
+FINGERPRINT_LENGTH = 8
+
+# One character a byte of the digest, of which 5 and 6 bits count.
+_BYTE_AS_5_BITS = ALPHABET.encode() * 8
+_BYTE_AS_6_BITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_" * 4
 
 
 def key_field(caller: str, key: str) -> str:
     """The field of a caller's Idempotency-Key: 14 characters, 70 bits."""
-    digest = blake2b(f"{caller}\0{key}".encode(), digest_size=9).digest()
-    n = int.from_bytes(digest, "big")
-    pairs = _PAIRS
-    return (
-        pairs[n >> 60 & 1023]
-        + pairs[n >> 50 & 1023]
-        + pairs[n >> 40 & 1023]
-        + pairs[n >> 30 & 1023]
-        + pairs[n >> 20 & 1023]
-        + pairs[n >> 10 & 1023]
-        + pairs[n & 1023]
-    )
+    digest = blake2b(f"{caller}\0{key}".encode(), digest_size=FIELD_LENGTH).digest()
+    return digest.translate(_BYTE_AS_5_BITS).decode()
 
 
 def fingerprint(key: str, meaning: str) -> str:
     """Eight characters (48 bits) that tell whether a key came back with another meaning."""
-    return b2a_base64(blake2b(f"{key}\0{meaning}".encode(), digest_size=6).digest())[:8].decode()
+    digest = blake2b(f"{key}\0{meaning}".encode(), digest_size=FINGERPRINT_LENGTH).digest()
+    return digest.translate(_BYTE_AS_6_BITS).decode()
 
 
 def time_prefix(created_ms: int) -> str:
@@ -53,7 +49,12 @@ def time_prefix(created_ms: int) -> str:
 
 def make_id(created_ms: int, shard: int, field: str) -> str:
     """The id of the reservation created at `created_ms` on `shard` under `field`."""
-    return time_prefix(created_ms) + _PAIRS[shard] + field
+    return _prefix(created_ms, shard) + field
+
+
+@lru_cache(maxsize=1024)  # what one batch creates has one creation time
+def _prefix(created_ms: int, shard: int) -> str:
+    return time_prefix(created_ms) + _PAIRS[shard]
 
 
 def split_id(reservation_id: str) -> tuple[int, int, str] | None:

@@ -6,11 +6,14 @@ answer finds it as `stockgate.answer` among the scope's extensions and calls it 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from gateway.api.direct import Asked, DirectCreate
+from gateway.api.direct import DirectCreate, Reserving
+from gateway.api.problems import Headers
+from gateway.store.commands import HoldRequest
 
 
 class Cycle(RequestResponseCycle):
@@ -49,6 +52,22 @@ def on_the_wire(
     return b"".join(parts)
 
 
+class HeaderLines:
+    """Headers as they go over the wire, rendered once a list: the server makes a new one when
+    the date changes.
+    """
+
+    def __init__(self) -> None:
+        self._list: list[tuple[bytes, bytes]] = []
+        self._lines = b""
+
+    def __call__(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._list:
+            self._list = headers
+            self._lines = b"".join([b"%s: %s\r\n" % pair for pair in headers])
+        return self._lines
+
+
 class _NobodyWaits:
     """In the place of an event that no task waits for."""
 
@@ -56,8 +75,19 @@ class _NobodyWaits:
         return None
 
 
-class DirectCycle:
+class Connection(Protocol):
+    """What an answer needs of the connection it goes out on."""
+
+    transport: asyncio.Transport
+
+    def default_head(self) -> bytes: ...
+    def on_response_complete(self) -> None: ...
+
+
+class DirectCycle(Reserving):
     """Stands where uvicorn looks for the request at work, while it is answered without a task."""
+
+    __slots__ = ("_connection", "disconnected", "keep_alive", "response_complete")
 
     more_body = False
     message_event = _NobodyWaits()
@@ -65,34 +95,30 @@ class DirectCycle:
     def __init__(
         self,
         direct: DirectCreate,
-        asked: Asked,
-        transport: asyncio.Transport,
-        default_headers: list[tuple[bytes, bytes]],
-        on_response: Callable[[], None],
+        headers: Headers,
+        request: HoldRequest,
+        connection: Connection,
         *,
         keep_alive: bool,
     ) -> None:
+        super().__init__(direct, headers, request)
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
-        self._direct = direct
-        self._asked = asked
-        self._transport = transport
-        self._default_headers = default_headers
-        self._on_response = on_response
-        asked.future.add_done_callback(self._answer)
+        self._connection = connection
 
-    def _answer(self, _done: object) -> None:
-        reply = self._direct.reply(self._asked)
-        if reply is None:
-            self._asked.future.add_done_callback(self._answer)
-            return
+    def done(self) -> bool:
+        return self.disconnected
+
+    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+        connection = self._connection
         self.response_complete = True
-        if self.disconnected or self._transport.is_closing():
+        if self.disconnected or connection.transport.is_closing():
             return
-        head = (*self._default_headers, *reply.headers)
-        answer = on_the_wire(reply.status, head, reply.body, keep_alive=self.keep_alive)
-        self._transport.write(answer)
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        connection.transport.write(
+            b"".join((STATUS_LINE[status], connection.default_head(), head, end, body))
+        )
         if not self.keep_alive:
-            self._transport.close()
-        self._on_response()
+            connection.transport.close()
+        connection.on_response_complete()

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.direct import METHOD, PATH, DirectCreate
 from gateway.api.endpoint import ANSWER
-from gateway.runtime.cycle import Cycle, DirectCycle
+from gateway.runtime.cycle import Cycle, DirectCycle, HeaderLines
 
 HEAD_BYTES_MAX = 65_536
 """Of request line and headers together."""
@@ -29,6 +29,8 @@ DIRECT_METHOD = METHOD.encode()
 
 _LEFT_OUT = (b"upgrade", b"connection", b"http2-settings")
 
+_default_lines = HeaderLines()
+
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
@@ -38,20 +40,39 @@ class Protocol(HttpToolsProtocol):
     _in_head = False
     _head_began = False
     _deadline: asyncio.TimerHandle | None = None
+    _active_at = 0.0
     _kept: bytes | None = None  # the body so far of a request that may be answered directly
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._active_at = self.loop.time()
+        self._watch_idleness(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
+    def _watch_idleness(self, seconds: float) -> None:
+        """One timer in all that time, not one a request: that costs more than reading the clock."""
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if nothing came for so long; else look again when that may be."""
+        cycle: Any = self.cycle  # None before the first request
+        idle_s = self.loop.time() - self._active_at
+        if self.transport.is_closing():
+            return
+        if cycle is not None and not cycle.response_complete:
+            self._watch_idleness(self.timeout_keep_alive)
+        elif idle_s < self.timeout_keep_alive:
+            self._watch_idleness(self.timeout_keep_alive - idle_s)
+        else:
+            self.transport.close()
+
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._head_began = False
         self._piece_bytes = len(data)
         try:
@@ -73,6 +94,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = self._head_began = True
+        self._active_at = self.loop.time()
         self._head_bytes = 0
         self.url = b""
         self.headers = []
@@ -133,21 +155,29 @@ class Protocol(HttpToolsProtocol):
     def _answer_directly(self) -> bool:
         """Whether the request that was kept back is on its way without the application."""
         direct: DirectCreate = self.app.direct
-        asked = direct.ask(self.headers, self._kept or b"")
-        if asked is None:
+        request = direct.read(self.headers, self._kept or b"")
+        if request is None:
             return False
         self._kept = None
-        version = self.parser.get_http_version()
-        cycle: Any = DirectCycle(
-            direct,
-            asked,
-            self.transport,
-            self.server_state.default_headers,
-            self.on_response_complete,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-        )
+        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        cycle: Any = DirectCycle(direct, self.headers, request, self, keep_alive=keep_alive)
         self.cycle = cycle
+        cycle.ask()
         return True
+
+    def default_head(self) -> bytes:
+        """Headers of every answer, as lines: the date."""
+        return _default_lines(self.server_state.default_headers)
+
+    def on_response_complete(self) -> None:
+        """The next one that waits may begin."""
+        self.server_state.total_requests += 1
+        self._active_at = self.loop.time()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline and not self.transport.is_closing():
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
 
     def _begin(self) -> None:
         """Start the application on the request, or queue it behind the one before."""

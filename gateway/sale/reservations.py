@@ -11,6 +11,7 @@ from gateway.core.errors import Overloaded, StockgateError
 from gateway.core.ids import fingerprint, key_field, make_id, split_id
 from gateway.core.model import HeldLine, Line, Reservation, State
 from gateway.ledger import Ledger, Recorded
+from gateway.sale import batcher
 from gateway.sale.finished import Finished
 from gateway.sale.outcomes import (
     Answer,
@@ -76,23 +77,18 @@ class Reservations:
         answer = await shard.hold.submit(request, len(request.lines))
         if answer.code == Reply.MORE_DUE:
             answer = await self._hold_again(shard, request)
-        return _hold_answer(shard.number, request, answer)
+        return hold_answer(shard.number, request, answer)
 
-    def ask(self, request: HoldRequest) -> "asyncio.Future[HoldAnswer]":
-        """Send a hold on its way; `answer` says what its result means. Raises Overloaded."""
-        return self._shard_of(request).hold.submit(request, len(request.lines))
+    def ask(self, request: HoldRequest, answer: batcher.Answer[HoldAnswer]) -> int:
+        """Send a hold on its way to `answer`; its shard's number. Raises Overloaded."""
+        shard = self._shard_of(request)
+        shard.hold.submit_for(answer, request, len(request.lines))
+        return shard.number
 
-    def is_open(self, held: HoldAnswer) -> bool:
-        """Whether the result is only that it has to be asked for again."""
-        return held.code == Reply.MORE_DUE
-
-    async def ask_again(self, request: HoldRequest) -> HoldAnswer:
-        """A result that is final."""
-        return await self._hold_again(self._shard_of(request), request)
-
-    def answer(self, request: HoldRequest, held: HoldAnswer) -> Answer:
-        """What a final result means."""
-        return _hold_answer(self._shard_of(request).number, request, held)
+    async def ask_again(self, request: HoldRequest) -> Answer:
+        """Hold after a first attempt had to leave off with more holds due than it could expire."""
+        shard = self._shard_of(request)
+        return hold_answer(shard.number, request, await self._hold_again(shard, request))
 
     async def reserve_many(self, requests: Sequence[HoldRequest]) -> list[Answer | StockgateError]:
         """Each by itself, in order; one that could not be asked is its error."""
@@ -113,7 +109,7 @@ class Reservations:
         shard, answer = self._shard_of(request), await asked
         if answer.code == Reply.MORE_DUE:
             answer = await self._hold_again(shard, request)
-        return _hold_answer(shard.number, request, answer)
+        return hold_answer(shard.number, request, answer)
 
     async def _hold_again(self, shard: Shard, request: HoldRequest) -> HoldAnswer:
         """Ask until what was due is expired: a refusal before that could be wrong."""
@@ -195,8 +191,7 @@ class Reservations:
         if place is None:
             return UNKNOWN
         shard, created_ms, field = place
-        batcher: Act = getattr(shard, name)
-        answer = await self._ask(batcher, ActRequest(field, created_ms, argument))
+        answer = await self._ask(getattr(shard, name), ActRequest(field, created_ms, argument))
         reservation = _reservation_of(answer, shard.number, field)
         if reservation is None or reservation.id != reservation_id:
             return await self._forgotten(reservation_id, answer.now_ms, name, str(argument))
@@ -204,9 +199,9 @@ class Reservations:
             return step_refusal(answer.code, reservation, paid=paid)
         return Granted(reservation, answer.now_ms, answer.code == Reply.UNCHANGED)
 
-    async def _ask(self, batcher: Act, request: ActRequest) -> ActAnswer:
+    async def _ask(self, act: Act, request: ActRequest) -> ActAnswer:
         for _ in range(DUE_TRIES_MAX):
-            answer = await batcher.submit(request)
+            answer = await act.submit(request)
             if answer.code != Reply.MORE_DUE:
                 return answer
         raise Overloaded("very many holds expire at this moment; nothing was done")
@@ -229,7 +224,8 @@ class Reservations:
         return step_refusal(code, reservation)
 
 
-def _hold_answer(shard: int, request: HoldRequest, answer: HoldAnswer) -> Answer:
+def hold_answer(shard: int, request: HoldRequest, answer: HoldAnswer) -> Answer:
+    """What a final result of the hold command means."""
     if answer.code == Reply.HELD:
         return Granted(_held(shard, request, answer), answer.now_ms)
     if answer.code == Reply.REPLAYED:

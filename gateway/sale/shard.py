@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from msgspec.structs import replace
+
 from gateway.core import metrics
 from gateway.core.clock import Clock
 from gateway.core.codes import Reply
@@ -17,6 +19,12 @@ from gateway.store.commands import (
     OnPulse,
     StockCommands,
 )
+
+HOLDS_IN_FLIGHT = 2
+"""Calls of the hold script at once, each on a connection of its own."""
+
+AHEAD_MIN = 16
+"""Requests that make a call worth sending before the one in flight is answered."""
 
 Act = Batcher[ActRequest, ActAnswer]
 OpenChannel = Callable[[], ScriptChannel]
@@ -74,14 +82,19 @@ class Shard:
         return StockCommands(channel, self.number, on_pulse=self._on_pulse)
 
     def _hold_batcher(self) -> Batcher[HoldRequest, HoldAnswer]:
-        commands, tally = self._commands(), Tally("hold")
+        free, tally = [self._commands() for _ in range(HOLDS_IN_FLIGHT)], Tally("hold")
 
         async def send(batch: Sequence[HoldRequest]) -> list[HoldAnswer]:
-            answers = await commands.hold(batch, self._default_ttl_ms)
+            commands = free.pop()
+            try:
+                answers = await commands.hold(batch, self._default_ttl_ms)
+            finally:
+                free.append(commands)
             tally.count(answer.code for answer in answers)
             return answers
 
-        return Batcher("hold", send, self._limits, self._clock)
+        limits = replace(self._limits, in_flight_max=HOLDS_IN_FLIGHT, ahead_min=AHEAD_MIN)
+        return Batcher("hold", send, limits, self._clock)
 
     def _act_batcher(self, name: str) -> Act:
         command = getattr(self._commands(), name)

@@ -15,13 +15,14 @@ from gateway.api.problem_samples import explanation
 from gateway.api.problems import CATALOGUE
 from gateway.api.services import Services
 from gateway.core.clock import SystemClock
+from gateway.core.config import Config
 
 ASSETS = [*MEDIA_TYPES, "docs.html", "problem.html", "problems.html"]
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    services = cast(Services, SimpleNamespace(clock=SystemClock()))  # pages need no more
+    services = cast(Services, SimpleNamespace(clock=SystemClock(), config=Config()))
     transport = httpx.ASGITransport(App(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as made:
         yield made

@@ -77,6 +77,29 @@ async def test_while_one_call_is_in_flight_the_next_batch_gathers() -> None:
     await bench.batcher.stop()
 
 
+async def test_a_second_call_goes_ahead_once_enough_waits() -> None:
+    bench = Bench(
+        Limits(size_max=9, weight_max=9, queue_max=9, deadline_s=1, in_flight_max=2, ahead_min=3)
+    )
+    bench.submit("a")
+    await settle_down()
+    bench.submit("bc")
+    await settle_down()
+    assert bench.line.calls == [["a"]], "two are not worth a call of their own"
+    bench.submit("d")
+    await settle_down()
+    assert bench.line.calls == [["a"], ["b", "c", "d"]]
+    bench.submit("efgh")
+    await settle_down()
+    assert len(bench.line.calls) == 2, "never more than two at once"
+    await bench.line.answer(["A"])
+    await settle_down()
+    assert bench.line.calls[2:] == [["e", "f", "g", "h"]]
+    for results in (["B", "C", "D"], ["E", "F", "G", "H"]):
+        await bench.line.answer(results)
+    await bench.batcher.stop()
+
+
 async def test_requests_made_together_go_together() -> None:
     bench = Bench()
     bench.submit("abc")
@@ -261,12 +284,12 @@ async def test_what_was_submitted_before_start_is_sent_after_it() -> None:
     assert line.calls == [["a"]]
 
 
-async def test_when_the_pump_is_cancelled_the_batch_in_flight_is_told() -> None:
+async def test_when_a_call_is_cancelled_its_batch_is_told() -> None:
     bench = Bench()
     (future,) = bench.submit("a")
     await settle_down()
-    assert bench.batcher._pump is not None
-    bench.batcher._pump.cancel()
+    (call,) = bench.batcher._calls
+    call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await future
 

@@ -21,8 +21,8 @@ actions = st.lists(
     st.one_of(
         st.tuples(st.just("submit"), st.integers(1, 7)),
         st.tuples(st.just("cancel"), st.integers(0, 40)),
-        st.tuples(st.just("answer"), st.just(0)),
-        st.tuples(st.just("fail"), st.just(0)),
+        st.tuples(st.just("answer"), st.integers(0, 2)),
+        st.tuples(st.just("fail"), st.integers(0, 2)),
         st.tuples(st.just("wait"), st.integers(1, 9)),
     ),
     max_size=60,
@@ -33,6 +33,8 @@ limits = st.builds(
     weight_max=st.integers(1, 12),
     queue_max=st.integers(1, 12),
     deadline_s=st.just(1.0),
+    in_flight_max=st.integers(1, 3),
+    ahead_min=st.integers(1, 4),
 )
 
 
@@ -50,19 +52,28 @@ class Run:
         self.weights: dict[int, int] = {}
         self.waiting: dict[int, asyncio.Future[int]] = {}
         self.withdrawn: set[int] = set()
-        self.open_call: asyncio.Future[None] | None = None
+        self.open_calls: list[asyncio.Future[None]] = []
         self.batcher = kind("property", self._send, limits, self.clock)
         self.batcher.start()
 
     async def _send(self, items: Sequence[int]) -> Sequence[int]:
         self.sent.append(list(items))
-        assert self.open_call is None, "two calls in flight"
-        self.open_call = asyncio.get_running_loop().create_future()
+        ahead = len(self.open_calls)
+        assert ahead < self.limits.in_flight_max, "too many calls in flight"
+        assert not ahead or self._was_worth_it(items), "a small call went ahead"
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.open_calls.append(call)
         try:
-            await self.open_call
+            await call
         finally:
-            self.open_call = None
+            self.open_calls.remove(call)
         return [-item for item in items]
+
+    def _was_worth_it(self, items: Sequence[int]) -> bool:
+        """Enough waited; a batch may be smaller for its own limits, or for who went away."""
+        waiting = len(items) + len(self.batcher._queue)
+        gone = sum(future.done() for future in self.waiting.values())
+        return waiting + gone >= self.limits.ahead_min
 
     async def play(self, script: Sequence[Action]) -> None:
         for name, n in script:
@@ -87,13 +98,18 @@ class Run:
         if future is not None and future.cancel() and not self._was_sent(n):
             self.withdrawn.add(n)
 
-    def _answer(self, _: int) -> None:
-        if self.open_call is not None and not self.open_call.done():
-            self.open_call.set_result(None)
+    def _answer(self, n: int) -> None:
+        if call := self._open_call(n):
+            call.set_result(None)
 
-    def _fail(self, _: int) -> None:
-        if self.open_call is not None and not self.open_call.done():
-            self.open_call.set_exception(Broken("no answer"))
+    def _fail(self, n: int) -> None:
+        if call := self._open_call(n):
+            call.set_exception(Broken("no answer"))
+
+    def _open_call(self, n: int) -> "asyncio.Future[None] | None":
+        """Any of them: answers need not come in the order of the calls."""
+        still = [call for call in self.open_calls if not call.done()]
+        return still[n % len(still)] if still else None
 
     def _wait(self, tenths: int) -> None:
         self.clock.advance(tenths / 10)
