@@ -33,7 +33,7 @@ class Gateway:
         self.core = core
         self.draining = False
         config, clock = core.config, core.clock
-        finished = Finished(clock)
+        self._finished = finished = Finished(clock)
         self._shards = [
             Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse)
             for n in range(config.shards)
@@ -81,9 +81,14 @@ class Gateway:
 
     async def stop(self) -> None:
         """Send what waits and end the workers; what they were given stays for the next start."""
-        self.draining = True
+        self.drain()
         await asyncio.gather(self._reads.stop(), *[shard.stop() for shard in self._shards])
         await asyncio.gather(*[loop.stop() for loop in (*self._loops, self._watch, self._moves)])
+
+    def drain(self) -> None:
+        """Fail /readyz, and let confirms be answered 202 instead of waiting for the ledger."""
+        self.draining = True
+        self._finished.stop_waiting()
 
     def not_ready(self) -> dict[str, str]:
         """Why it should get no traffic, part by part."""

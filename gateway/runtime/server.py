@@ -176,7 +176,7 @@ class _Server(uvicorn.Server):
         if ended is not None:
             _log.critical("%s", ended)
             self.exit_code = EXIT_STORE_LOST
-            self._gateway.draining = True
+            self._gateway.drain()
             self.should_exit = True
         return await super().on_tick(counter)
 
@@ -184,7 +184,7 @@ class _Server(uvicorn.Server):
         """The first one drains; another one does not wait for running requests."""
         if self._gateway.draining:
             self.should_exit = self.force_exit = True
-        self._gateway.draining = True
+        self._gateway.drain()
         asyncio.get_running_loop().call_later(NOTICE_S, self._exit)
 
     def _exit(self) -> None:

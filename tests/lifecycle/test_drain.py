@@ -7,10 +7,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import make_server
@@ -61,24 +62,59 @@ def locked_ledger(gateway: Gateway) -> Iterator[sqlite3.Connection]:
         yield held
 
 
-def test_what_was_accepted_is_answered_after_readiness_has_failed(
+@pytest.fixture
+def confirming(
     gateway: Gateway, api: Api, locked_ledger: sqlite3.Connection
-) -> None:
+) -> Iterator[list["Future[httpx.Response]"]]:
+    """Confirms of four holds, which wait for the ledger for as long as it is held."""
     locked_ledger.execute("ROLLBACK")
     sku = api.new_sku(10)
     ids = [api.held(sku) for _ in range(4)]
     locked_ledger.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(api.confirm, one, prefer="wait=10") for one in ids]
+        until(lambda: all(api.state(one) == "confirmed" for one in ids))
+        yield waiting
+
+
+def test_a_stop_does_not_wait_for_a_ledger_that_is_slow(
+    gateway: Gateway, confirming: list["Future[httpx.Response]"], locked_ledger: sqlite3.Connection
+) -> None:
+    """Who waits, and who comes while it stops, is told at once what is certain: 202."""
+    with Connection(gateway.port) as latecomer:
+        assert latecomer.is_usable()
+        assert not any(one.done() for one in confirming)
+        gateway.child.terminate()
+        answers = [one.result(timeout=5) for one in confirming]
+        assert [answer.status_code for answer in answers] == [202] * 4
+        made = [answer.json()["id"] for answer in answers]
+        assert [answer.headers["location"] for answer in answers] == [
+            f"/v1/reservations/{one}" for one in made
+        ]
+        headers = [JSON_TYPE, (b"Prefer", b"wait=10")]
+        path = f"/v1/reservations/{made[0]}/confirm"
+        again = latecomer.request("POST", path, headers, b'{"payment_ref":"pay-1"}')
+        assert (again.status, again.json["state"]) == (202, "confirmed")
+    assert gateway.child.wait(15) == 0
+    assert nothing_runs_in(gateway.folder)
+
+    locked_ledger.execute("ROLLBACK")
+    gateway.start()
+    later = Api(gateway.url)
+    for one in made:
+        later.until_state(one, "settled")
+    later.close()
+
+
+def test_what_was_accepted_is_answered_after_readiness_has_failed(
+    gateway: Gateway, api: Api
+) -> None:
+    sku = api.new_sku(10)
     body = b'{"buyer":"ada","lines":[{"sku":"%s","quantity":1}]}' % sku.encode()
     headers = [JSON_TYPE, (b"Idempotency-Key", fresh("key").encode())]
     half = request("POST", "/v1/reservations", headers, body)
-    with (
-        ThreadPoolExecutor(4) as pool,
-        Connection(gateway.port) as slow,
-        Connection(gateway.port) as watcher,
-    ):
+    with Connection(gateway.port) as slow, Connection(gateway.port) as watcher:
         slow.send(half[:-20])
-        waiting = [pool.submit(api.confirm, one, prefer="wait=10") for one in ids]
-        until(lambda: all(api.state(one) == "confirmed" for one in ids))
         assert watcher.request("GET", "/readyz").status == 200
 
         gateway.child.terminate()
@@ -94,9 +130,6 @@ def test_what_was_accepted_is_answered_after_readiness_has_failed(
 
         slow.send(half[-20:])
         assert slow.receive().status == 201
-        locked_ledger.execute("ROLLBACK")
-        answers = [one.result() for one in waiting]
-    assert [answer.json()["state"] for answer in answers] == ["settled"] * 4
     assert gateway.child.wait(15) == 0
     assert nothing_runs_in(gateway.folder)
 

@@ -252,6 +252,20 @@ async def test_once_confirmed_a_failed_second_look_is_no_failure(
     assert answer.reservation.state is State.CONFIRMED
 
 
+async def test_a_gateway_that_stops_keeps_no_confirm_waiting(sale: Sale) -> None:
+    await sale.put("phone", 5)
+    ids = [await sale.held(("phone", 1)) for _ in range(3)]
+    confirm = sale.reservations.confirm
+    waiting = asyncio.gather(*[confirm(id_, "p", LONG_S) for id_ in ids[:2]])
+    for id_ in ids[:2]:
+        await until(lambda id_=id_: sale.is_in(id_, State.CONFIRMED))
+    assert not waiting.done()
+    sale.finished.stop_waiting()
+    answers = [*await waiting, await confirm(ids[2], "p", LONG_S)]
+    assert [granted(a).reservation.state for a in answers] == [State.CONFIRMED] * 3
+    assert not sale.finished._waiting
+
+
 # ── Finished on its own ──────────────────────────────────────────────────────
 
 
