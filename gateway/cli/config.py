@@ -2,7 +2,8 @@
 
 import click
 
-from gateway.cli.common import config_option, load, show_table
+from gateway.cli.common import config_option, load
+from gateway.cli.tables import show_table
 from gateway.core.config import config_as_rows
 
 

@@ -68,10 +68,10 @@ def demo(
     store: str,
     as_json: bool,
 ) -> None:
-    """Run a flash sale and check that no unit was oversold or left unsold.
+    """Run a flash sale and check that no promise was broken.
 
-    Double clicks, second orders, abandoned carts, late payments: everybody comes. The exit code
-    is 0 only if every promise held.
+    Double clicks, second orders, abandoned carts, late payments: everybody comes, and no unit may
+    be oversold or left unsold. The exit code is 0 only if every promise held.
     """
     clock = SystemClock()
     drawn = clock.now_ms() % 1_000_000 if seed is None else seed

@@ -1,30 +1,49 @@
 """The command line: what there is to call, and how mistakes are told."""
 
 import sys
+from importlib import import_module
+from typing import Final
 
 import click
 
 from gateway import __version__
-from gateway.cli.config import config
-from gateway.cli.demo import demo
-from gateway.cli.reservation import reservation
-from gateway.cli.serve import serve
-from gateway.cli.stock import stock
-from gateway.cli.verify import verify
 from gateway.core.errors import SetupError, StockgateError
 
 EXIT_TROUBLE = 3
 """Something did not answer; the same command may work later."""
 
+COMMANDS: Final = {
+    "config": ("gateway.cli.config", "The configuration: show, check."),
+    "demo": ("gateway.cli.demo", "Run a flash sale and check that no promise was broken."),
+    "reservation": ("gateway.cli.reservation", "Reservations: show, release."),
+    "serve": ("gateway.cli.serve", "Serve the HTTP API, and settle, reap and refresh beside it."),
+    "stock": ("gateway.cli.stock", "SKUs: list, set, adjust, import."),
+    "verify": ("gateway.cli.verify", "Recompute every counter, Redis against the ledger."),
+}
+"""Each command's module, in which it has its own name, and its line of `--help`."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class LazyGroup(click.Group):
+    """Imports a command when it is called: most of them take longer to import than to run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stockgate")
 def cli() -> None:
     """Sells scarce stock exactly once, however hard the crowd pushes."""
-
-
-for command in (serve, stock, reservation, verify, config, demo):
-    cli.add_command(command)
 
 
 def main() -> None:

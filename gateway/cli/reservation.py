@@ -3,7 +3,9 @@
 import click
 
 from gateway.api.times import rfc3339
-from gateway.cli.common import config_option, show_table, with_core
+from gateway.cli.common import config_option
+from gateway.cli.stores import with_core
+from gateway.cli.tables import show_table
 from gateway.core.errors import SetupError
 from gateway.core.model import State
 from gateway.runtime.core import Core

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from gateway.api.schemas import REASON_PATTERN, is_sku
 from gateway.api.times import EARLIEST_MS, LATEST_MS, parse_rfc3339
-from gateway.cli.common import config_option, counted, show_table, with_core
+from gateway.cli.common import config_option, counted
+from gateway.cli.stores import with_core
+from gateway.cli.tables import show_table
 from gateway.core.catalogue_file import load_catalogue
 from gateway.core.clock import SystemClock
 from gateway.core.errors import SetupError

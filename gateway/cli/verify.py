@@ -4,7 +4,9 @@ import sys
 
 import click
 
-from gateway.cli.common import EXIT_FAILED, config_option, counted, show_table, with_core
+from gateway.cli.common import EXIT_FAILED, config_option, counted
+from gateway.cli.stores import with_core
+from gateway.cli.tables import show_table
 from gateway.runtime.core import Core
 from gateway.sale.verify import Finding, Report
 
@@ -26,10 +28,10 @@ SHOWN_MAX = 10
 @click.command()
 @config_option
 def verify(config_path: str | None) -> None:
-    """Recompute the invariant and every counter from the rows, Redis against the ledger.
+    """Recompute every counter, Redis against the ledger.
 
-    Reads only. Exit code 1 when anything does not add up. SKUs that sell too fast to be
-    recounted are named; that is no breach.
+    Reads only, every row of both. Exit code 1 when anything does not add up or cannot be read.
+    SKUs that sell too fast to be recounted are named; that is no breach.
     """
     report = with_core(config_path, _verify)
     show_table(COLUMNS, [_row(finding) for finding in report.findings])

@@ -75,7 +75,10 @@ class Warm:
 
 
 def _serve(path: str) -> None:
-    main = importlib.import_module("gateway.cli.main").main
+    command_line = importlib.import_module("gateway.cli.main")
+    main = command_line.main
+    for module, _ in command_line.COMMANDS.values():
+        importlib.import_module(module)
     importlib.import_module("gateway.store.embedded")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with Path(path).open(encoding="utf-8") as orders:

@@ -257,8 +257,8 @@ async def test_a_gateway_that_stops_keeps_no_confirm_waiting(sale: Sale) -> None
     ids = [await sale.held(("phone", 1)) for _ in range(3)]
     confirm = sale.reservations.confirm
     waiting = asyncio.gather(*[confirm(id_, "p", LONG_S) for id_ in ids[:2]])
-    for id_ in ids[:2]:
-        await until(lambda id_=id_: sale.is_in(id_, State.CONFIRMED))
+    await until(lambda: sale.is_in(ids[0], State.CONFIRMED))
+    await until(lambda: sale.is_in(ids[1], State.CONFIRMED))
     assert not waiting.done()
     sale.finished.stop_waiting()
     answers = [*await waiting, await confirm(ids[2], "p", LONG_S)]

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import serve
-from gateway.cli.common import show_table
 from gateway.cli.demo import _check_scopes
 from gateway.cli.demo_client import Answer
+from gateway.cli.tables import show_table
 from gateway.cli.verify import COLUMNS, verify
 from gateway.core.errors import SetupError
 from gateway.core.model import SkuSettings, SkuTerms
