@@ -15,12 +15,11 @@ from gateway.api.schemas import (
     SkuListOut,
     SkuListQuery,
     is_reservation_id,
-    is_sku,
 )
 from gateway.api.storefront import REPLAYED, refusal
 from gateway.api.views import reservation_json, sku_out
 from gateway.core.config import config_as_rows
-from gateway.core.model import Reservation
+from gateway.core.model import Reservation, is_sku
 from gateway.sale.catalogue import Place
 from gateway.sale.outcomes import Granted, Refused
 from gateway.store.records import as_of

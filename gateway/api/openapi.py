@@ -13,6 +13,7 @@ from gateway.api.openapi_admin import ADMIN, PLATFORM
 from gateway.api.openapi_operations import REPLAY, RESERVATIONS, STOCK_READS, Answer, Operation
 from gateway.api.problem_samples import sample
 from gateway.api.problems import CATALOGUE
+from gateway.core.model import SKU_PATTERN
 
 Json = dict[str, Any]
 
@@ -109,7 +110,7 @@ PARAMETERS: Final[dict[str, Json]] = {
         "in": "path",
         "required": True,
         "description": "The SKU.",
-        "schema": {"type": "string", "pattern": schemas.SKU_PATTERN},
+        "schema": {"type": "string", "pattern": SKU_PATTERN},
         "example": "phone-x-256",
     },
     "ProblemCode": {

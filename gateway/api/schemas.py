@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway.api.times import to_ms
 from gateway.core import model
-from gateway.core.model import UNITS_MAX
+from gateway.core.model import SKU_PATTERN, UNITS_MAX
 
 BATCH_SIZE_MAX = 500
 LINES_MAX = 50
@@ -24,7 +24,6 @@ TTL_S_MAX = 14_400
 STOCK_READ_MAX = 100
 PAGE_SIZE_MAX = 500
 
-SKU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z"
 BUYER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+=/-]{0,127}\Z"
 CHANNEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z"
 PAYMENT_REF_PATTERN = r"^[!-{}~]{1,128}\Z"  # printable ASCII but space and |
@@ -68,7 +67,6 @@ SaleStatus = Annotated[
     str, Meta(extra_json_schema={"enum": ["upcoming", "on_sale", "sold_out", "ended"]})
 ]
 
-is_sku: Callable[[str], re.Match[str] | None] = re.compile(SKU_PATTERN).search
 is_reservation_id: Callable[[str], re.Match[str] | None] = re.compile(RESERVATION_ID_PATTERN).search
 
 

@@ -13,11 +13,10 @@ from gateway.api.schemas import (
     ReservationIn,
     StockListOut,
     StockQuery,
-    is_sku,
 )
 from gateway.api.views import problem_params, reservation_json, stock_out
 from gateway.core.errors import StockgateError
-from gateway.core.model import State
+from gateway.core.model import State, is_sku
 from gateway.sale.outcomes import Answer, Granted, Refused
 from gateway.sale.reservations import hold_request
 from gateway.store.commands import HoldRequest

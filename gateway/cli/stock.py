@@ -7,7 +7,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from gateway.api.schemas import REASON_PATTERN, is_sku
+from gateway.api.schemas import REASON_PATTERN
 from gateway.api.times import EARLIEST_MS, LATEST_MS, parse_rfc3339
 from gateway.cli.common import config_option, counted
 from gateway.cli.stores import with_core
@@ -15,7 +15,7 @@ from gateway.cli.tables import show_table
 from gateway.core.catalogue_file import load_catalogue
 from gateway.core.clock import SystemClock
 from gateway.core.errors import SetupError
-from gateway.core.model import UNITS_MAX, SkuSettings, SkuTerms
+from gateway.core.model import UNITS_MAX, SkuSettings, SkuTerms, is_sku
 from gateway.runtime.core import Core, import_catalogue
 from gateway.sale.catalogue import Moved
 from gateway.sale.outcomes import Refused

@@ -26,7 +26,7 @@ from gateway.core.fields import (
     expected,
     found,
 )
-from gateway.core.model import UNITS_MAX, SkuSettings
+from gateway.core.model import SKU_PATTERN, UNITS_MAX, SkuSettings
 from gateway.core.toml_lines import KeyPath, line_of, parse_toml, read_text
 
 TOML_BYTES_MAX = 256 * 1024
@@ -60,7 +60,7 @@ class _Row(msgspec.Struct, frozen=True):
     sku: Annotated[
         str,
         Meta(
-            pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z",
+            pattern=SKU_PATTERN,
             description="Name of the SKU.",
             extra={"allowed": "1 to 64 letters, digits, . _ : or -, the first a letter or digit"},
         ),

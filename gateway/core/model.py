@@ -1,11 +1,19 @@
 """What a reservation and a SKU are, independent of where they are kept."""
 
+import re
+from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 import msgspec
 
 UNITS_MAX = 10**12
 """The largest count of units: far below 2^53, up to which Lua and JSON keep numbers exactly."""
+
+SKU_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z"
+"""What may be a SKU: it becomes part of a key."""
+
+is_sku: Callable[[str], re.Match[str] | None] = re.compile(SKU_PATTERN).search
 
 
 class State(str, Enum):

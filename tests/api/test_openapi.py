@@ -155,7 +155,7 @@ def test_patterns_are_for_json_schema() -> None:
     for pattern in patterns:
         assert "\\Z" not in pattern
         assert pattern.endswith("$")
-    assert schemas.SKU_PATTERN.endswith("\\Z")
+    assert schemas.CURSOR_PATTERN.endswith("\\Z")
 
 
 def test_inputs_refuse_unknown_fields_and_promise_no_impossible_default() -> None:
