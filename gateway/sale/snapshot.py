@@ -4,7 +4,10 @@ Refreshed by every reply of a command that touched the SKU, and by a bounded pol
 somebody asked for lately. Its age is stated in `as_of`.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
+from itertools import takewhile
 from typing import Literal
 
 import msgspec
@@ -83,13 +86,14 @@ class Snapshot:
     def __init__(self, clock: Clock, *, skus_max: int = 100_000) -> None:
         self._clock = clock
         self._skus_max = skus_max
-        self._shown: dict[str, Shown] = {}
+        self._shown: OrderedDict[str, Shown] = OrderedDict()  # by `asked_at`
 
     def get(self, sku: str) -> Shown | None:
         """What is known of the SKU; None when it has to be fetched first."""
         shown = self._shown.get(sku)
         if shown is not None:
             shown.asked_at = self._clock.monotonic()
+            self._shown.move_to_end(sku)
         return shown
 
     def is_stale(self, shown: Shown) -> bool:
@@ -120,15 +124,12 @@ class Snapshot:
     def lately_asked(self, limit: int) -> list[str]:
         """Up to `limit` SKUs that somebody read lately, the stalest first."""
         since = self._clock.monotonic() - ASKED_MEMORY_S
-        asked = [shown for shown in self._shown.values() if shown.asked_at >= since]
-        if len(asked) > limit:
-            asked.sort(key=lambda shown: shown.as_of_ms)
-        return [shown.sku for shown in asked[:limit]]
+        asked = takewhile(lambda shown: shown.asked_at >= since, reversed(self._shown.values()))
+        return [shown.sku for shown in nsmallest(limit, asked, key=lambda shown: shown.as_of_ms)]
 
     def _add(self, terms: SkuTerms, now_ms: int) -> None:
         if len(self._shown) >= self._skus_max:
-            stalest = min(self._shown.values(), key=lambda shown: shown.asked_at)
-            del self._shown[stalest.sku]
+            self._shown.popitem(last=False)
         self._shown[terms.sku] = Shown(
             sku=terms.sku,
             available=terms.available,

@@ -97,6 +97,35 @@ def test_those_not_asked_for_longest_make_room() -> None:
     assert [known(snapshot, name).sku for name in ("a", "c", "d")] == ["a", "c", "d"]
 
 
+@given(
+    calls=st.lists(
+        st.tuples(st.sampled_from(["get", "put", "forget", "pulse"]), st.sampled_from("abcdefgh"))
+    )
+)
+def test_who_makes_room_is_always_who_was_not_asked_for_longest(
+    calls: list[tuple[str, str]],
+) -> None:
+    """Against the plain rule: look at all of them."""
+    clock, asked = StillClock(), dict[str, int]()
+    snapshot = Snapshot(clock, skus_max=4)
+    for now, (call, name) in enumerate(calls):
+        clock.advance(1)
+        if call == "get":
+            assert (snapshot.get(name) is None) == (name not in asked)
+        elif call == "put":
+            if name not in asked and len(asked) == 4:
+                del asked[min(asked, key=lambda other: asked[other])]
+            snapshot.put([terms(name)], T0 + now)
+        elif call == "forget":
+            snapshot.forget(name)
+            asked.pop(name, None)
+        else:
+            snapshot.on_pulse([pulse(name)], T0 + now)
+        if (call == "get" and name in asked) or (call == "put" and name not in asked):
+            asked[name] = now
+        assert set(snapshot.lately_asked(9)) == {n for n, at in asked.items() if now - at <= 60}
+
+
 def test_only_what_was_asked_for_lately_is_polled_the_stalest_first() -> None:
     clock = StillClock()
     snapshot = Snapshot(clock)
