@@ -244,15 +244,18 @@ BROKEN: Final[dict[str, dict[str, Text]]] = {
         EN: Text(
             "The stock of this SKU is being checked",
             "The counters of a SKU in this request contradict each other, so the change was "
-            "refused to protect the stock. Operations are alerted; retrying soon does not help.",
+            "refused to protect the stock. Operations are alerted. Do not repeat the request until "
+            "they have repaired the SKU.",
             "No unit moves on counters that do not add up. `stockgate verify` shows the SKU and "
-            "the difference; an administrator must repair it.",
+            "the difference; an administrator must repair it. Nothing was changed, so the same "
+            "request with the same Idempotency-Key may be sent once that is done.",
         ),
         ZH: Text(
             "该 SKU 的库存正在核对",
             "请求中某个 SKU 的计数互相矛盾，为保护库存已拒绝此变更。"
-            "运维已收到告警，短时间内重试没有作用。",
-            "计数不平时不移动任何库存。`stockgate verify` 会显示该 SKU 及差异，须由管理员修复。",
+            "运维已收到告警，修复完成之前请勿重发。",
+            "计数不平时不移动任何库存。`stockgate verify` 会显示该 SKU 及差异，须由管理员修复。"
+            "此请求未造成任何更改，修复后可用同一 Idempotency-Key 重新发送。",
         ),
     },
     "internal-error": {

@@ -240,7 +240,9 @@ def test_verify_finds_what_was_tampered_with(gateway: Gateway, api: Api) -> None
     in_ledger(gateway, ledger, 1, booked)
     try:
         found = gateway.cli("verify")
-        refused(api.reserve(counter), 503, "stock-inconsistent", sku=counter, retryable=False)
+        breach = api.reserve(counter)
+        refused(breach, 503, "stock-inconsistent", sku=counter, retryable=False)
+        assert "retry-after" not in breach.headers
         assert api.reserve(sound).status_code == 201
         assert "stockgate_invariant_breaches_total 0.0" not in api.get("/metrics").text
     finally:
