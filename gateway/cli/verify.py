@@ -1,6 +1,7 @@
 """`stockgate verify`: proves that every counter is explained."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -42,23 +43,40 @@ def verify(config_path: str | None) -> None:
     )
     if report.unsure:
         click.echo(_unsure(report.unsure))
+    if not report.ok:
+        _show_breaches(report)
+        sys.exit(EXIT_FAILED)
+    all_clear = "OK: nothing oversold, nothing lost, every counter explained."
+    click.echo("OK: no breach found." if report.unsure else all_clear)
+
+
+def _unsure(skus: Sequence[str]) -> str:
+    return (
+        f"{counted(len(skus), 'SKU')} kept changing while they were read; "
+        f"look again when it is quieter: {_some(skus)}"
+    )
+
+
+def _show_breaches(report: Report) -> None:
     broken = [finding for finding in report.findings if finding.faults]
     for finding in broken:
         click.echo(f"{finding.sku}: {'; '.join(finding.faults)}", err=True)
     if broken:
         verb = "does" if len(broken) == 1 else "do"
         click.echo(f"BREACH: {counted(len(broken), 'SKU')} {verb} not add up.", err=True)
-        sys.exit(EXIT_FAILED)
-    all_clear = "OK: nothing oversold, nothing lost, every counter explained."
-    click.echo("OK: no breach found." if report.unsure else all_clear)
+    if report.unreadable:
+        records = counted(len(report.unreadable), "record")
+        fields = _some([ascii(field) for field in report.unreadable])  # they may hold anything
+        click.echo(
+            f"BREACH: {records} among the reservations in Redis cannot be read: {fields}\n"
+            "  → HGET of the hash {sg:0}:reservations shows what is kept under a field; "
+            "put back what was there, or HDEL what never was a reservation.",
+            err=True,
+        )
 
 
-def _unsure(skus: tuple[str, ...]) -> str:
-    return (
-        f"{counted(len(skus), 'SKU')} kept changing while they were read; "
-        f"look again when it is quieter: {', '.join(skus[:SHOWN_MAX])}"
-        + (", …" if len(skus) > SHOWN_MAX else "")
-    )
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:SHOWN_MAX]) + (", …" if len(words) > SHOWN_MAX else "")
 
 
 async def _verify(core: Core) -> Report:

@@ -86,6 +86,7 @@ async def test_a_sound_sale_is_sound(any_sale: Sale) -> None:
     report = await any_sale.verify()
     assert report.ok
     assert (report.reservations, report.rounds, report.unsure) == (len(State), 1, ())
+    assert report.unreadable == ()
     phone = next(f for f in report.findings if f.sku == "phone")
     assert (phone.rows.held, phone.rows.unsettled, phone.rows.settled) == (2, 3, 2)
     assert phone.rows.counted == {"ann": 2, "bo": 1, "cy": 1, "di": 3}
@@ -156,6 +157,59 @@ async def test_a_forged_record_is_found(sale: Sale) -> None:
     record = (await sale.raw("HGET", name, parts[2])).decode()
     await sale.raw("HSET", name, parts[2], "s" + record[1:])
     assert "3 units are settled, the ledger sold 2" in await faults_of(sale, "phone")
+
+
+NO_RECORDS = {
+    "words": b"nonsense",
+    "nothing": b"",
+    "bytes": b"\xff\x00\xfe",
+    "an unknown state": b"q|1|2|fp|b||ref|phone*1",
+    "a quantity of letters": b"h|1|2|fp|b||ref|phone*many",
+}
+
+
+@pytest.mark.parametrize("record", NO_RECORDS.values(), ids=NO_RECORDS)
+async def test_what_is_no_reservation_is_named_and_hides_nothing(sale: Sale, record: bytes) -> None:
+    await a_sale_of_every_state(sale)
+    await sale.raw("HSET", keys.reservations(0), "stray", record)
+    report = await sale.verify()
+    assert (report.ok, report.unreadable) == (False, ("stray",))
+    assert (report.reservations, [f.sku for f in report.findings if f.faults]) == (len(State), [])
+    await add("held", 1)(sale)
+    assert "held is 3" in await faults_of(sale, "phone")
+    await sale.raw("HDEL", keys.reservations(0), "stray")
+    await add("held", -1)(sale)
+    assert (await sale.verify()).ok
+
+
+async def test_a_reservation_that_was_overwritten_is_missed_as_well(sale: Sale) -> None:
+    ids = await a_sale_of_every_state(sale)
+    parts = split_id(ids["held"])
+    assert parts is not None
+    await sale.raw("HSET", keys.reservations(0), parts[2], "nonsense")
+    report = await sale.verify()
+    assert report.unreadable == (parts[2],)
+    assert "held is 2, its reservations hold 1" in await faults_of(sale, "phone")
+
+
+class _SkipsTheUnreadable:
+    """A listing that passes over what it cannot read."""
+
+    def __init__(self, listing: Any) -> None:
+        self._listing = listing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listing, name)
+
+    async def reservations(self, cursor: int, count: int) -> Any:
+        return (await self._listing.reservations(cursor, count))._replace(unreadable=())
+
+
+async def test_passed_over_a_stray_record_would_go_unnoticed(sale: Sale) -> None:
+    """Negative control: no counter tells of it."""
+    await a_sale_of_every_state(sale)
+    await sale.raw("HSET", keys.reservations(0), "stray", "nonsense")
+    assert (await verifier(sale, _SkipsTheUnreadable(sale.core.places[0].listing)).verify()).ok
 
 
 IN_LEDGER = {

@@ -130,8 +130,10 @@ def finding(sku: str, *, unsure: tuple[str, ...] = (), faults: tuple[str, ...] =
     return Finding(sku, terms, Rows(), None, faults, unsure)
 
 
-def verified(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> tuple[int, str]:
-    report = Report(findings, 1, 5)
+def verified(
+    monkeypatch: pytest.MonkeyPatch, *findings: Finding, unreadable: tuple[str, ...] = ()
+) -> tuple[int, str]:
+    report = Report(findings, 1, 5, unreadable)
     monkeypatch.setattr("gateway.cli.verify.with_core", lambda path, work: report)
     result = CliRunner().invoke(verify, [])
     return result.exit_code, result.output
@@ -154,6 +156,22 @@ def test_verify_says_that_all_is_explained_only_then(monkeypatch: pytest.MonkeyP
     assert (code, "bad: lost a unit" in told) == (1, True)
     assert "BREACH: 1 SKU does not add up." in told
     assert "OK" not in told
+
+
+def test_verify_names_records_that_it_could_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, told = verified(monkeypatch, finding("calm"), unreadable=("A1", "bell\x07"))
+    assert code == 1
+    assert "BREACH: 2 records among the reservations in Redis cannot be read" in told
+    assert r"'A1', 'bell\x07'" in told
+    assert "add up." not in told
+    assert "OK" not in told
+    bad = finding("bad", faults=("lost a unit",))
+    code, told = verified(monkeypatch, bad, unreadable=tuple(f"f{n}" for n in range(50)))
+    assert code == 1
+    assert "BREACH: 1 SKU does not add up." in told
+    assert "BREACH: 50 records" in told
+    assert "'f9', …" in told
+    assert "'f10'" not in told
 
 
 class Guarded:
