@@ -11,7 +11,7 @@ from gateway.core.errors import StoreUnavailable
 from gateway.core.model import SkuSettings
 from gateway.sale import stock_reads
 from gateway.sale.catalogue import Catalogue, Place
-from gateway.sale.snapshot import Snapshot
+from gateway.sale.snapshot import STALE_S, Shown, Snapshot
 from gateway.sale.stock_reads import UNKNOWN_MEMORY_S, StockReads
 from gateway.workers.watchers import SnapshotPoller
 from tests.sale.clocks import StillClock
@@ -22,9 +22,9 @@ from tests.sale.steps import Sale
 class Window:
     """The reads of one gateway, on a clock of their own, with their calls counted."""
 
-    def __init__(self, sale: Sale) -> None:
+    def __init__(self, sale: Sale, kind: type[Snapshot] = Snapshot) -> None:
         self.clock = StillClock()
-        self.snapshot = Snapshot(self.clock)
+        self.snapshot = kind(self.clock)
         self.commands = Counting(sale.commands(on_pulse=self.snapshot.on_pulse))
         place = Place(self.commands, sale.core.store.listing(0))  # type: ignore[arg-type]
         self.catalogue = Catalogue([place], sale.ledger, self.snapshot, sale.core.clock)
@@ -69,6 +69,78 @@ async def test_first_reads_made_at_once_are_fetched_together(sale: Sale, window:
     found = await asyncio.gather(*[window.available(name) for name in names * 3])
     assert found == [*range(50)] * 3
     assert window.calls == 1
+
+
+async def test_what_nobody_told_of_for_a_while_is_fetched_again(sale: Sale, window: Window) -> None:
+    await sale.put("phone", 10)
+    assert await window.available("phone") == 10
+    await sale.hold(("phone", 4))  # at another gateway
+    window.clock.advance(STALE_S)
+    assert await window.available("phone") == 10, "not older than it may be"
+    window.clock.advance(0.01)
+    assert await asyncio.gather(*[window.available("phone") for _ in range(20)]) == [6] * 20
+    assert window.calls == 2
+    for _ in range(100):
+        assert await window.available("phone") == 6
+    assert window.calls == 2
+
+
+class NeverStale(Snapshot):
+    """Takes whatever it has for news."""
+
+    def is_stale(self, shown: Shown) -> bool:
+        return False
+
+
+async def test_shown_as_it_was_a_stale_read_would_be_wrong_for_good(sale: Sale) -> None:
+    """Negative control: without the second look, the sales of others are never seen."""
+    window = Window(sale, NeverStale)
+    window.reads.start()
+    await sale.put("phone", 10)
+    assert await window.available("phone") == 10
+    await sale.hold(("phone", 4))
+    window.clock.advance(3600)
+    assert await window.available("phone") == 10
+    assert window.calls == 1
+    await window.reads.stop()
+
+
+async def test_what_is_polled_does_not_grow_stale(sale: Sale, window: Window) -> None:
+    await sale.put("phone", 10)
+    await window.available("phone")
+    for _ in range(5):
+        window.clock.advance(STALE_S * 0.9)
+        await window.poller.step()
+        calls = window.calls
+        assert await window.available("phone") == 10
+        assert window.calls == calls
+
+
+async def test_a_stale_sku_that_is_gone_is_unknown(sale: Sale, window: Window) -> None:
+    await sale.put("phone", 10)
+    assert await window.available("phone") == 10
+    await sale.raw("FLUSHALL")
+    window.clock.advance(STALE_S + 1)
+    assert await window.available("phone") is None
+    assert window.snapshot.get("phone") is None
+
+
+async def test_while_redis_is_gone_the_last_is_shown_with_its_age(
+    sale: Sale, window: Window
+) -> None:
+    await sale.put("phone", 10)
+    first = await window.reads.get("phone")
+    assert first is not None
+    as_of_ms = first.as_of_ms
+    window.clock.advance(STALE_S + 1)
+    window.catalogue._places = (
+        Place(unreachable(window.commands, "snapshot"), sale.core.store.listing(0)),
+    )
+    shown = await window.reads.get("phone")
+    assert shown is not None
+    assert (shown.available, shown.as_of_ms) == (10, as_of_ms)
+    await sale.hold(("phone", 4))
+    assert await window.available("phone") == 6, "the next read looks again"
 
 
 async def test_an_unknown_sku_is_asked_for_once_a_second(sale: Sale, window: Window) -> None:
