@@ -272,21 +272,3 @@ def test_clients_that_dawdle_hold_nobody_up(memory_api: Api) -> None:
         assert connection.receive().status == 201
         connection.close()
     assert memory_api.terms(sku)["held"] == 30
-
-
-def test_trailers_are_no_headers(memory_api: Api, connection: Connection) -> None:
-    """What comes after the body has passed no filter in front, and nobody waits for it."""
-    connection.send(b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\n")
-    connection.send(b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
-    connection.send(b"2\r\n{}\r\n0\r\nIdempotency-Key: smuggled\r\n\r\n")
-    answer = connection.receive()
-    assert (answer.status, answer.json["code"]) == (400, "idempotency-key-missing")
-
-
-def test_trailers_have_a_bound(memory_api: Api, connection: Connection) -> None:
-    connection.send(b"POST /v1/reservations HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n")
-    connection.send(b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
-    connection.send(b"2\r\n{}\r\n0\r\n")
-    connection.send(b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(80)))
-    answer = connection.receive()
-    assert (answer.status, answer.closes) == (431, True)

@@ -9,6 +9,8 @@ from gateway.core.codes import Reply
 from gateway.core.ids import split_id
 from gateway.core.model import State
 from gateway.store import keys
+from gateway.workers import settler
+from gateway.workers.settler import MIRROR_LINES_MAX
 from tests.sale.steps import Sale, settle_all
 from tests.workers.test_settler import assert_settled
 
@@ -42,8 +44,8 @@ async def test_an_entry_that_makes_no_sense_stops_only_itself(
     assert await any_sale.pending() == 1
 
 
-async def test_carts_of_many_lines_are_mirrored_in_pieces(sale: Sale) -> None:
-    """One script call must not hold Redis for long, however many lines a batch has."""
+async def lines_a_call(sale: Sale) -> list[int]:
+    """Lines in every call that mirrors 25 carts of 50 lines."""
     names = [f"sku-{n}" for n in range(50)]
     for name in names:
         await sale.put(name, 100)
@@ -53,14 +55,30 @@ async def test_carts_of_many_lines_are_mirrored_in_pieces(sale: Sale) -> None:
     mirror = commands.settle
 
     async def counted(entries: Sequence[tuple[str, str]]) -> list[Reply]:
-        calls.append(len(entries))
+        calls.append(len(entries) * len(names))
         return await mirror(entries)
 
     commands.settle = counted  # type: ignore[method-assign]
     await settle_all(sale.settler(commands=commands))
-    assert sum(calls) == 25
-    assert max(calls) * 50 <= 500
     await assert_settled(sale, ids)
+    return calls
+
+
+async def test_carts_of_many_lines_are_mirrored_in_pieces(sale: Sale) -> None:
+    """One script call must not hold Redis for long, however many lines a batch has."""
+    calls = await lines_a_call(sale)
+    assert sum(calls) == 25 * 50
+    assert max(calls) <= MIRROR_LINES_MAX
+
+
+async def test_uncut_a_batch_of_such_carts_would_be_one_long_call(
+    sale: Sale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: the number of entries alone bounds nothing."""
+    monkeypatch.setattr(settler, "_pieces", lambda entries: [entries] if entries else [])
+    calls = await lines_a_call(sale)
+    assert sum(calls) == 25 * 50
+    assert max(calls) > MIRROR_LINES_MAX
 
 
 async def test_a_record_that_is_gone_raises_the_alarm_and_blocks_nothing(
