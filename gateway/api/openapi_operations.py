@@ -168,9 +168,9 @@ RESERVATIONS: Final = (
         "confirmReservation",
         "Reservations",
         "The buyer has paid",
-        "Sells the units. Waits for the ledger up to `Prefer: wait=N` seconds; then answers 202, "
-        "and the ledger follows. A confirm that comes after the deadline is honoured while units "
-        "are left.",
+        "Sells the units. Waits for the ledger up to `Prefer: wait=N` seconds, and not at all "
+        "while the gateway stops; then answers 202, and the ledger follows. A confirm that comes "
+        "after the deadline is honoured while units are left.",
         (
             Answer(
                 200,

@@ -214,5 +214,7 @@ def _checks_table(verdict: Verdict) -> Table:
         table.add_column(heading)
     for check in verdict.checks:
         mark = Text("ok", style="green") if check.ok else Text("BROKEN", style="bold red")
+        if not check.ran:
+            mark = Text("–")
         table.add_row(mark, Text(check.name), Text(check.detail))
     return table

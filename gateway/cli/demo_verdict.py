@@ -29,11 +29,15 @@ class VerifyResult(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One promise, whether it held, and the figures behind it."""
+    """One promise, whether it held, and the figures behind it.
+
+    ran: whether it could be checked at all; what could not breaks no promise.
+    """
 
     name: str
     ok: bool
     detail: str
+    ran: bool = True
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -166,7 +170,7 @@ def _nothing_strange(evidence: Evidence) -> Check:
 def _verified(evidence: Evidence) -> Check:
     verify = evidence.verify
     if not verify.ran:
-        return Check("stockgate verify", True, verify.output)
+        return Check("stockgate verify", True, verify.output, ran=False)
     return Check("stockgate verify", verify.exit_code == 0, f"exit code {verify.exit_code}")
 
 

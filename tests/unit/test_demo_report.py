@@ -46,6 +46,23 @@ def test_the_verdict_ends_with_the_line_that_matters(sold, said):
 
 
 @pytest.mark.parametrize(
+    ("verify", "mark"),
+    [
+        (VerifyResult(True, 0), "ok"),
+        (VerifyResult(True, 1), "BROKEN"),
+        (VerifyResult(False, output="not run: no way to"), "–"),
+    ],
+)
+def test_what_was_not_checked_is_not_called_ok(verify, mark):
+    plan = draw_plan(run="t", seed=1, buyers=2, units=1, hold_ttl_s=1, rush_s=1.0)
+    verdict = judge(Evidence(plan, Record(), Terms(1, 1, 0, 0, 0, 0), verify))
+    console = Console(width=100, record=True, file=io.StringIO())
+    show_verdict(console, verdict, "")
+    row = next(line for line in console.export_text().splitlines() if "stockgate verify" in line)
+    assert row.split("│")[1].strip() == mark
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--url", "http://127.0.0.1:1"], "no gateway answers at http://127.0.0.1:1"),
