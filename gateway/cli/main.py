@@ -7,6 +7,7 @@ import click
 from gateway import __version__
 from gateway.cli.config import config
 from gateway.cli.demo import demo
+from gateway.cli.notify import notify
 from gateway.cli.reservation import reservation
 from gateway.cli.serve import serve
 from gateway.cli.stock import stock
@@ -23,7 +24,7 @@ def cli() -> None:
     """Sells scarce stock exactly once, however hard the crowd pushes."""
 
 
-for command in (serve, stock, reservation, verify, config, demo):
+for command in (serve, stock, reservation, verify, notify, config, demo):
     cli.add_command(command)
 
 
