@@ -47,6 +47,10 @@ def notice(**fields: Any) -> Notice:
     return Notice(**settings)
 
 
+def outgoing(url: str, *, allowed: Any = True, timeout_s: float = 5.0) -> Outgoing:
+    return Outgoing(url, {"content-type": "application/json"}, b"{}", allowed, timeout_s)
+
+
 class Posts:
     """In the place of HTTP: keeps what was sent and answers as told; 204 when told nothing."""
 

@@ -149,7 +149,13 @@ async def attempts(stage: Stage, number: int) -> list[float]:
 
 
 async def test_failures_are_tried_again_with_growing_pauses_and_fresh_signatures() -> None:
-    script = [NotSent("refused"), answer(500), answer(502), answer(429), answer(204)]
+    script: list[Answer | Exception] = [
+        NotSent("refused"),
+        answer(500),
+        answer(502),
+        answer(429),
+        answer(204),
+    ]
     stage = Stage(Posts(*script), backoff_first_s=2.0, backoff_max_s=10.0)
     assert await attempts(stage, 5) == [2.0, 4.0, 8.0, 10.0]
     headers = [sent.headers for sent in stage.posts.sent]
@@ -369,7 +375,11 @@ async def test_secrets_are_nowhere_in_the_log(caplog: pytest.LogCaptureFixture) 
     url = "https://oapi.example/robot/send?access_token=tok0123456789"
     echo = answer(403, f"bad {url} tok0123456789 {SECRET}".encode())
     robot = target(url, kind="dingtalk", secrets=(SECRET,))
-    leaky = [echo, NotSent(f"cannot use {url}", can_retry=False), RuntimeError(url)]
+    leaky: list[Answer | Exception] = [
+        echo,
+        NotSent(f"cannot use {url}", can_retry=False),
+        RuntimeError(url),
+    ]
     stage = Stage(Posts(*leaky), targets=(robot,))
     with caplog.at_level(logging.DEBUG):
         stage.notifier.start()

@@ -4,6 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import re
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -40,6 +43,23 @@ def verified(headers: dict[str, str], body: bytes, secret: str) -> bool:
 
 def test_the_published_vector_of_standard_webhooks() -> None:
     assert webhook_signature([SECRET], MESSAGE_ID, SENT_S, BODY) == SIGNATURE
+
+
+def test_the_receiver_in_the_manual_verifies_it() -> None:
+    manual = Path(__file__).parents[2] / "docs" / "notifications.md"
+    (code,) = re.findall(r"```python\n(.*?)```", manual.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    headers = {"webhook-id": MESSAGE_ID, "webhook-timestamp": str(SENT_S)}
+    headers["webhook-signature"] = f"v1,AAAA {SIGNATURE}"
+    names["verify"](SECRET, headers, BODY, SENT_S + 299.0)
+    for secret, body, now_s in (
+        (OTHER_SECRET, BODY, SENT_S),
+        (SECRET, BODY + b" ", SENT_S),
+        (SECRET, BODY, SENT_S + 301),
+    ):
+        with pytest.raises(ValueError, match="too old|not signed"):
+            names["verify"](secret, headers, body, now_s)
 
 
 def test_every_secret_signs_so_that_one_can_replace_another() -> None:
