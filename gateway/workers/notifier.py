@@ -16,7 +16,7 @@ from gateway.core import metrics
 from gateway.core.clock import Clock
 from gateway.core.config import NotifyConfig, TargetConfig
 from gateway.core.errors import StockgateError
-from gateway.core.events import Event, Notice, Severity, one_line
+from gateway.core.events import Event, EventKind, Notice, Severity, one_line
 from gateway.workers.loop import Loop
 from gateway.workers.notify_fold import Folds
 from gateway.workers.notify_formats import log_line
@@ -77,6 +77,7 @@ class Notifier:
         self._config = config
         self._clock = clock
         self._shelf = shelf or MemoryShelf()
+        self._told = {kind: metrics.NOTIFY_TOLD.labels(kind.value) for kind in EventKind}
         self._folds = Folds(config.fold_s, new_id)
         self._letters: deque[Letter] = deque(maxlen=LETTERS_MAX)
         self._outlets = [Outlet(t, config, post, self._give_up, clock) for t in targets]
@@ -111,7 +112,7 @@ class Notifier:
         await self._keep_the_last()
 
     def _tell(self, event: Event) -> None:
-        metrics.NOTIFY_TOLD.labels(event.kind.value).inc()
+        self._told[event.kind].inc()
         for notice in self._folds.add(event, self._clock.monotonic(), self._clock.now_ms()):
             self._publish(notice)
         if self._stopped:  # nobody would come for what is folded now
@@ -153,7 +154,8 @@ class Notifier:
 
     async def _keep_the_last(self) -> None:
         try:
-            await self._keep_letters()
+            async with self._clock.timeout(KEEP_S):
+                await self._keep_letters()
         except Exception as error:
             left = len(self._letters)
             _log.error("%d dead letters are in this log only: %s", left, type(error).__name__)

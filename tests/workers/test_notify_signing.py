@@ -29,6 +29,7 @@ SENT_S = 1614265330
 BODY = b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 NOW_MS = 1_750_000_031_000
+MANUAL = Path(__file__).parents[2] / "docs" / "notifications.md"
 
 
 def verified(headers: dict[str, str], body: bytes, secret: str) -> bool:
@@ -46,8 +47,7 @@ def test_the_published_vector_of_standard_webhooks() -> None:
 
 
 def test_the_receiver_in_the_manual_verifies_it() -> None:
-    manual = Path(__file__).parents[2] / "docs" / "notifications.md"
-    (code,) = re.findall(r"```python\n(.*?)```", manual.read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", MANUAL.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
     headers = {"webhook-id": MESSAGE_ID, "webhook-timestamp": str(SENT_S)}
@@ -146,6 +146,11 @@ def test_every_event_has_words(kind: EventKind, language: str) -> None:
     assert "3" in data["text"]
     assert len(data["advice"]) >= 8
     assert "\n" not in data["text"] + data["advice"]
+
+
+def test_the_manual_lists_every_event() -> None:
+    listed = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", MANUAL.read_text(encoding="utf-8")))
+    assert {kind.value for kind in EventKind} - {"notify.test"} <= listed
 
 
 def test_nothing_in_a_notice_can_begin_a_line_of_the_log() -> None:
