@@ -6,15 +6,20 @@ to the working directory. Every mistake is reported at once, each with its line.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.core.config_rules import SQLITE, broken_rules, is_loopback
+from gateway.core.config_notify import (
+    NotifyConfig,
+    TargetConfig,
+    checked_target,
+    target_rows,
+)
+from gateway.core.config_rules import SQLITE, broken_rules, check_key, is_loopback
 from gateway.core.config_schema import (
-    SCOPES,
     BatchConfig,
     Config,
     ConfirmConfig,
@@ -32,6 +37,7 @@ from gateway.core.config_schema import (
 from gateway.core.errors import SetupError
 from gateway.core.fields import (
     FieldDoc,
+    Report,
     convert_table,
     convert_text,
     did_you_mean,
@@ -50,6 +56,7 @@ __all__ = [
     "DemoConfig",
     "HoldConfig",
     "KeyConfig",
+    "NotifyConfig",
     "Origin",
     "ReaperConfig",
     "RedisConfig",
@@ -57,6 +64,7 @@ __all__ = [
     "ServerConfig",
     "SettlerConfig",
     "SnapshotConfig",
+    "TargetConfig",
     "config_as_rows",
     "config_docs",
     "is_loopback",
@@ -78,6 +86,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "snapshot": SnapshotConfig,
     "retention": RetentionConfig,
     "demo": DemoConfig,
+    "notify": NotifyConfig,
 }
 _TOP_FIELDS = {f.name: f.type for f in msgspec.structs.fields(Config) if meta_of(f.type)}
 # What Kubernetes sets by itself for a Service called "stockgate" or "stockgate-redis".
@@ -99,6 +108,7 @@ class _Draft:
     def __init__(self) -> None:
         self.settings: dict[str, _Setting] = {}
         self.keys: tuple[KeyConfig, ...] = ()
+        self.targets: tuple[TargetConfig, ...] = ()
         self.problems: list[tuple[str, str, str]] = []
 
     def source(self, key: str) -> str:
@@ -149,6 +159,8 @@ def config_as_rows(config: Config) -> list[tuple[str, Any, str]]:
         rows.append((f"keys[{index}].name", key.name))
         rows.append((f"keys[{index}].sha256", "(hidden)"))
         rows.append((f"keys[{index}].scopes", list(key.scopes)))
+    for index, target in enumerate(config.targets):
+        rows += target_rows(index, target)
     sources = config.origin.sources
     return [
         (key, redact(value) if isinstance(value, str) else value, sources.get(key, "default"))
@@ -161,6 +173,7 @@ def config_docs() -> list[FieldDoc]:
     rows = docs_of(Config)
     for section, kind in _SECTIONS.items():
         rows += docs_of(kind, prefix=f"{section}.")
+    rows += docs_of(TargetConfig, prefix="notify.targets[].")
     return rows + docs_of(KeyConfig, prefix="keys[].")
 
 
@@ -214,6 +227,9 @@ def _read_section(
         return
     known = _SECTIONS[section].__struct_fields__
     for name, value in table.items():
+        if (section, name) == ("notify", "targets"):
+            _read_targets(draft, value, file, text)
+            continue
         key = f"{section}.{name}"
         source = f"{file}:{line_of(text, (section, name))}"
         if name in known:
@@ -225,37 +241,49 @@ def _read_section(
 
 def _read_keys(draft: _Draft, tables: Any, file: Path, text: str) -> None:
     good: list[KeyConfig] = []
-    for index, table in enumerate(tables if isinstance(tables, list) else [tables]):
-        if not isinstance(tables, list) or not isinstance(table, dict):
-            place = f"{file}:{line_of(text, ('keys',))}"
-            draft.complain(place, "keys", f"found {found(tables)}; allowed: [[keys]] tables")
-            return
-
-        def report(name: str, complaint: str, index: int = index) -> None:
-            path: KeyPath = ("keys", index, name)
-            line = line_of(text, path) if name in tables[index] else line_of(text, path[:2])
-            draft.complain(f"{file}:{line}", f"keys[{index}].{name}", complaint)
-
+    for table, report in _tables(draft, ("keys",), KeyConfig, tables, file, text):
         key = convert_table(KeyConfig, table, report)
         if key is not None:
-            _check_key(key, good, report)
+            check_key(key, good, report)
             good.append(msgspec.structs.replace(key, sha256=key.sha256.lower()))
-            source = f"{file}:{line_of(text, ('keys', index))}"
-            for name in KeyConfig.__struct_fields__:
-                draft.take(f"keys[{index}].{name}", None, source, file.parent)
     draft.keys = tuple(good)
 
 
-def _check_key(key: KeyConfig, others: list[KeyConfig], report: Any) -> None:
-    unknown = [scope for scope in key.scopes if scope not in SCOPES]
-    if unknown:
-        choice = ", ".join(SCOPES)
-        hint = did_you_mean(unknown[0], SCOPES)
-        report("scopes", f"found {found(unknown[0])}; allowed: one or more of {choice}{hint}")
-    if key.name in {other.name for other in others}:
-        report("name", f"{found(key.name)} is the name of an earlier key; names are unique")
-    if key.sha256.lower() in {other.sha256 for other in others}:
-        report("sha256", "an earlier key has the same hash; one key has one set of scopes")
+def _read_targets(draft: _Draft, tables: Any, file: Path, text: str) -> None:
+    good: list[TargetConfig] = []
+    for table, report in _tables(draft, ("notify", "targets"), TargetConfig, tables, file, text):
+        target = convert_table(TargetConfig, table, report)
+        if target is not None:
+            good.append(checked_target(target, good, file.parent, report))
+    draft.targets = tuple(good)
+
+
+def _tables(
+    draft: _Draft, path: KeyPath, kind: type[msgspec.Struct], tables: Any, file: Path, text: str
+) -> Iterator[tuple[dict[str, Any], Report]]:
+    """Each table of an array of them, noted with its line, and how to complain of a field in it."""
+    array = ".".join(map(str, path))
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        place = f"{file}:{line_of(text, path)}"
+        draft.complain(place, array, f"found {found(tables)}; allowed: [[{array}]] tables")
+        return
+    for index, table in enumerate(tables):
+        whole = (*path, index)
+
+        def report(
+            name: str,
+            complaint: str,
+            table: Any = table,
+            whole: KeyPath = whole,
+            index: int = index,
+        ) -> None:
+            line = line_of(text, (*whole, name) if name in table else whole)
+            draft.complain(f"{file}:{line}", f"{array}[{index}].{name}", complaint)
+
+        yield table, report
+        source = f"{file}:{line_of(text, whole)}"
+        for name in kind.__struct_fields__:
+            draft.take(f"{array}[{index}].{name}", None, source, file.parent)
 
 
 # ── the environment ──────────────────────────────────────────────────────────
@@ -341,7 +369,9 @@ def _build(draft: _Draft, file: Path | None, here: Path) -> Config:
     assert top is not None
     sources = {key: setting.source for key, setting in draft.settings.items()}
     origin = Origin(str(file) if file else "", sources)
-    whole: Config = msgspec.structs.replace(top, **sections, keys=draft.keys, origin=origin)
+    whole: Config = msgspec.structs.replace(
+        top, **sections, keys=draft.keys, targets=draft.targets, origin=origin
+    )
     return _with_absolute_paths(whole, draft, here)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.core.config_schema import Config
-from gateway.core.fields import found
+from gateway.core.config_schema import SCOPES, Config, KeyConfig
+from gateway.core.fields import Report, did_you_mean, found
 
 SQLITE = "sqlite+aiosqlite://"
 
@@ -84,12 +84,18 @@ def _ledger_rules(config: Config) -> Iterator[Broken]:
 
 
 def _order_rules(config: Config) -> Iterator[Broken]:
-    hold, batch = config.hold, config.batch
+    hold, batch, notify = config.hold, config.batch, config.notify
     pairs = (
         ("hold.ttl_s", hold.ttl_s, "hold.ttl_max_s", hold.ttl_max_s),
         ("hold.ttl_max_s", hold.ttl_max_s, "hold.extend_total_max_s", hold.extend_total_max_s),
         ("batch.size_max", batch.size_max, "batch.lines_max", batch.lines_max),
         ("batch.size_max", batch.size_max, "batch.queue_max", batch.queue_max),
+        (
+            "notify.backoff_first_s",
+            notify.backoff_first_s,
+            "notify.backoff_max_s",
+            notify.backoff_max_s,
+        ),
     )
     for low_key, low, high_key, high in pairs:
         if low > high:
@@ -110,6 +116,19 @@ def _order_rules(config: Config) -> Iterator[Broken]:
                 f"({hold.payment_window_s}), or late payments would find nothing"
             ),
         )
+
+
+def check_key(key: KeyConfig, others: list[KeyConfig], report: Report) -> None:
+    """Reports what is wrong with one of [[keys]] beside its types, the `others` being before it."""
+    unknown = [scope for scope in key.scopes if scope not in SCOPES]
+    if unknown:
+        choice = ", ".join(SCOPES)
+        hint = did_you_mean(unknown[0], SCOPES)
+        report("scopes", f"found {found(unknown[0])}; allowed: one or more of {choice}{hint}")
+    if key.name in {other.name for other in others}:
+        report("name", f"{found(key.name)} is the name of an earlier key; names are unique")
+    if key.sha256.lower() in {other.sha256 for other in others}:
+        report("sha256", "an earlier key has the same hash; one key has one set of scopes")
 
 
 def is_loopback(host: str) -> bool:

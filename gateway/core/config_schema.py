@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, field
 
+from gateway.core.config_notify import NotifyConfig, TargetConfig
+
 SCOPES = ("storefront", "admin", "metrics")
 
 
@@ -249,7 +251,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     demo: DemoConfig = field(default_factory=DemoConfig)
+    notify: NotifyConfig = field(default_factory=NotifyConfig)
     keys: tuple[KeyConfig, ...] = ()
+    targets: tuple[TargetConfig, ...] = ()
     origin: Origin = field(default_factory=Origin)
 
     @property

@@ -80,6 +80,42 @@ REAPER_FAILURES = Counter(
     "Reaper rounds that failed and will be retried.",
     registry=REGISTRY,
 )
+NOTIFY_TOLD = Counter(
+    "stockgate_notify_told_total",
+    "Events that operations were to be told, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+NOTIFY_FOLDED = Counter(
+    "stockgate_notify_folded_total",
+    "Events counted into a message with others instead of being sent alone, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+NOTIFY_DELIVERED = Counter(
+    "stockgate_notify_delivered_total",
+    "Messages that a target took.",
+    ["target"],
+    registry=REGISTRY,
+)
+NOTIFY_FAILED = Counter(
+    "stockgate_notify_failed_total",
+    "Attempts to deliver that failed.",
+    ["target"],
+    registry=REGISTRY,
+)
+NOTIFY_DROPPED = Counter(
+    "stockgate_notify_dropped_total",
+    "Messages given up and kept as dead letters. Alarm on any.",
+    ["target"],
+    registry=REGISTRY,
+)
+NOTIFY_QUEUE = Gauge(
+    "stockgate_notify_queue_length",
+    "Messages waiting for a target.",
+    ["target"],
+    registry=REGISTRY,
+)
 
 
 def exposition() -> bytes:

@@ -9,6 +9,7 @@ from gateway.api.auth import Authenticator
 from gateway.api.services import Services
 from gateway.core.errors import StockgateError
 from gateway.runtime.core import Core, open_commands
+from gateway.runtime.notify import make_notifier
 from gateway.sale.finished import Finished
 from gateway.sale.reservations import Reservations
 from gateway.sale.shard import Shard
@@ -17,6 +18,7 @@ from gateway.store.commands import StockCommands
 from gateway.workers.loop import Loop
 from gateway.workers.reaper import Reaper
 from gateway.workers.settler import Settler
+from gateway.workers.settling_watch import SettlingWatch
 from gateway.workers.watchers import FinishedListener, SnapshotPoller
 
 WATCH_S = 1.0
@@ -34,8 +36,9 @@ class Gateway:
         self.draining = False
         config, clock = core.config, core.clock
         self._finished = finished = Finished(clock)
+        self.notifier = make_notifier(config, clock)
         self._shards = [
-            Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse)
+            Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse, self.notifier.tell)
             for n in range(config.shards)
         ]
         self._reads = StockReads(core.snapshot, core.catalogue, clock)
@@ -59,19 +62,22 @@ class Gateway:
 
     def _workers(self, shard: int, finished: Finished, stack: AsyncExitStack) -> list[Loop]:
         core, config, clock = self.core, self.core.config, self.core.clock
-        store, snapshot = core.store, core.snapshot
+        store, snapshot, tell = core.store, core.snapshot, self.notifier.tell
 
         def commands() -> StockCommands:
             return open_commands(store, shard, snapshot, stack)
 
-        settler = Settler(store.outbox(shard), commands(), core.ledger, config.settler, clock)
-        reaper = Reaper(commands(), config.reaper, config.retention, clock)
+        outbox = store.outbox(shard)
+        settler = Settler(outbox, commands(), core.ledger, config.settler, clock, tell=tell)
+        watch = SettlingWatch(lambda: settler.loop.healthy, config.notify, clock, tell)
+        reaper = Reaper(commands(), config.reaper, config.retention, clock, tell=tell)
         poller = SnapshotPoller(snapshot, commands(), config.snapshot, clock)
         listener = FinishedListener(finished, lambda: store.finished(shard), clock)
-        return [settler.loop, reaper.loop, poller.loop, listener.loop]
+        return [settler.loop, watch.loop, reaper.loop, poller.loop, listener.loop]
 
     async def start(self) -> None:
         """Begin to work."""
+        self.notifier.start()
         await self._look_at_stores()
         for shard in self._shards:
             shard.start()
@@ -84,6 +90,7 @@ class Gateway:
         self.drain()
         await asyncio.gather(self._reads.stop(), *[shard.stop() for shard in self._shards])
         await asyncio.gather(*[loop.stop() for loop in (*self._loops, self._watch, self._moves)])
+        await self.notifier.stop()
 
     def drain(self) -> None:
         """Fail /readyz, and let confirms be answered 202 instead of waiting for the ledger."""

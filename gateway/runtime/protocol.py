@@ -35,6 +35,7 @@ _default_lines = HeaderLines()
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    _hosts = 0
     _head_bytes = 0
     _piece_bytes = 0
     _in_head = False
@@ -81,7 +82,8 @@ class Protocol(HttpToolsProtocol):
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if self._head_bytes <= HEAD_BYTES_MAX:
-                self._refuse(400, "malformed-http", "This is not a request in HTTP/1.1.")
+                detail = "This is not a request in HTTP/1.1, which names one Host."
+                self._refuse(400, "malformed-http", detail)
         if self._kept is not None:
             self._hand_over()  # the rest may take its time, which the application watches
         if self._in_head and not self._head_began:  # all of this piece belongs to the head
@@ -95,7 +97,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head = self._head_began = True
         self._active_at = self.loop.time()
-        self._head_bytes = 0
+        self._head_bytes = self._hosts = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -106,6 +108,8 @@ class Protocol(HttpToolsProtocol):
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
+            elif name == b"host":
+                self._hosts += 1
             self.headers.append((name, value))
             return
         self._head_bytes += len(name) + len(value)
@@ -119,6 +123,8 @@ class Protocol(HttpToolsProtocol):
         if not self._head_began or self._piece_bytes > HEAD_BYTES_MAX:
             self._check_size()  # a head that came in one small piece is small
         self._head_bytes = 0
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
+            raise ValueError("not exactly one Host")  # RFC 9112, 3.2
         if self.parser.should_upgrade():
             return
         if self.url == DIRECT_URL and self._may_be_direct():

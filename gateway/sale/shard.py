@@ -9,6 +9,7 @@ from gateway.core import metrics
 from gateway.core.clock import Clock
 from gateway.core.codes import Reply
 from gateway.core.config import Config
+from gateway.core.events import Event, EventKind, Tell, tell_nobody
 from gateway.sale.batcher import Batcher, Limits
 from gateway.store.client import ScriptChannel
 from gateway.store.commands import (
@@ -40,10 +41,12 @@ class Shard:
         config: Config,
         clock: Clock,
         on_pulse: OnPulse,
+        tell: Tell = tell_nobody,
     ) -> None:
         self.number = number
         self._open_channel = open_channel
         self._on_pulse = on_pulse
+        self._tell = tell
         self._clock = clock
         self._default_ttl_ms = config.hold.ttl_s * 1000
         self._limits = Limits(
@@ -82,7 +85,8 @@ class Shard:
         return StockCommands(channel, self.number, on_pulse=self._on_pulse)
 
     def _hold_batcher(self) -> Batcher[HoldRequest, HoldAnswer]:
-        free, tally = [self._commands() for _ in range(HOLDS_IN_FLIGHT)], Tally("hold")
+        free = [self._commands() for _ in range(HOLDS_IN_FLIGHT)]
+        tally = Tally("hold", self._tell)
 
         async def send(batch: Sequence[HoldRequest]) -> list[HoldAnswer]:
             commands = free.pop()
@@ -98,7 +102,7 @@ class Shard:
 
     def _act_batcher(self, name: str) -> Act:
         command = getattr(self._commands(), name)
-        tally = Tally(name)
+        tally = Tally(name, self._tell)
 
         async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:
             answers: list[ActAnswer] = await command(batch)
@@ -125,7 +129,9 @@ class Shard:
 class Tally:
     """Counts reply codes of one command, once a batch."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, tell: Tell) -> None:
+        self._command = command
+        self._tell = tell
         self._counters = {
             code: metrics.OUTCOMES.labels(command, code.name.lower()) for code in Reply
         }
@@ -136,3 +142,5 @@ class Tally:
             self._counters[Reply(code)].inc(times)
             if code == Reply.INVARIANT_BREACH:
                 metrics.INVARIANT_BREACHES.inc(times)
+                breach = Event(EventKind.INVARIANT_BREACHED, cause=self._command, count=times)
+                self._tell(breach)

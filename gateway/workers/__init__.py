@@ -1,1 +1,1 @@
-"""What runs beside the API: settler, reaper, snapshot poller."""
+"""What runs beside the API: settler, reaper, snapshot poller, notifier."""

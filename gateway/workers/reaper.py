@@ -5,6 +5,7 @@ import logging
 from gateway.core import metrics
 from gateway.core.clock import Clock
 from gateway.core.config import ReaperConfig, RetentionConfig
+from gateway.core.events import Event, EventKind, Tell, tell_nobody
 from gateway.store.commands import StockCommands
 from gateway.workers.loop import PROMPT_S, Loop
 
@@ -26,11 +27,14 @@ class Reaper:
         config: ReaperConfig,
         retention: RetentionConfig,
         clock: Clock,
+        *,
+        tell: Tell = tell_nobody,
     ) -> None:
         self._commands = commands
         self._config = config
         self._retention_ms = retention.ended_s * 1000
         self._clock = clock
+        self._tell = tell
         self._forget_at = clock.monotonic()
         self.loop = Loop(
             "reaper",
@@ -44,7 +48,10 @@ class Reaper:
         """One sweep; the pause before the next, s."""
         sweep = await self._commands.expire_due(self._config.batch_max)
         metrics.REAPED.inc(sweep.expired)
+        if sweep.expired:
+            self._tell(Event(EventKind.HOLDS_EXPIRED, count=sweep.expired))
         if sweep.stuck:
+            self._tell(Event(EventKind.HOLDS_STUCK, count=sweep.stuck))
             metrics.INVARIANT_BREACHES.inc(sweep.stuck)
             _log.error("%d due holds wait: a SKU of theirs does not add up", sweep.stuck)
         if sweep.looked_at >= self._config.batch_max:

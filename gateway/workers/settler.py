@@ -13,6 +13,7 @@ from gateway.core.clock import Clock
 from gateway.core.codes import Reply
 from gateway.core.config import SettlerConfig
 from gateway.core.errors import InvariantBreach
+from gateway.core.events import Event, EventKind, Tell, tell_nobody
 from gateway.core.model import HeldLine, Line, Reservation
 from gateway.ledger import Deduction, DeductionLine, Ledger, Outcome
 from gateway.store.commands import StockCommands
@@ -50,6 +51,7 @@ class Settler:
         clock: Clock,
         *,
         on_step: Callable[[str], None] = lambda _step: None,
+        tell: Tell = tell_nobody,
     ) -> None:
         self._outbox = outbox
         self._commands = commands
@@ -57,6 +59,7 @@ class Settler:
         self._config = config
         self._clock = clock
         self._on_step = on_step
+        self._tell = tell
         self._recovering = True
         self._recover_after = "0"
         self._created = False
@@ -106,6 +109,8 @@ class Settler:
         rejected = [e for e in entries if (o := outcomes.get(e.entry_id)) and not o.settled]
         await self._mirror("settled", self._commands.settle, settled)
         await self._mirror("rejected", self._commands.reject, rejected)
+        for entry in rejected:
+            self._tell(Event(EventKind.DEDUCTION_REJECTED, reservation=entry.reservation.id))
         self._on_step("done")
 
     async def _mirror(self, outcome: str, command: Mirror, entries: Sequence[Entry]) -> None:

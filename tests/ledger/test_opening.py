@@ -173,7 +173,7 @@ async def test_both_spellings_of_a_sqlite_address(file_url: str) -> None:
 
 async def test_password_is_not_shown() -> None:
     try:
-        import asyncpg  # type: ignore[import-not-found]  # noqa: F401
+        import asyncpg  # type: ignore[import-not-found,unused-ignore,import-untyped]  # noqa: F401
     except ImportError:
         error = await refused("postgresql://user:hunter2@localhost/stock")
         assert "user:***@localhost/stock" in error.message

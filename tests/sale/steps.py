@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from gateway.core.clock import Clock, SystemClock
 from gateway.core.config import Config, SettlerConfig
+from gateway.core.events import Tell, tell_nobody
 from gateway.core.model import Line, SkuSettings, SkuTerms, State
 from gateway.ledger import Ledger
 from gateway.runtime.core import Core, open_core
@@ -77,6 +78,7 @@ class Sale:
         config: SettlerConfig | None = None,
         clock: Clock | None = None,
         on_step: Callable[[str], None] = lambda _step: None,
+        tell: Tell = tell_nobody,
     ) -> Settler:
         return Settler(
             outbox_of(self.core.store, consumer),
@@ -85,6 +87,7 @@ class Sale:
             config or self.core.config.settler,
             clock or self.core.clock,
             on_step=on_step,
+            tell=tell,
         )
 
     def run(self, loop: Loop) -> None:
