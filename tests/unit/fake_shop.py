@@ -9,24 +9,21 @@ from typing import Any
 from gateway.cli.demo_client import Answer
 
 
-class FastClock:
-    """The event loop's clock, `factor` times as fast."""
-
-    def __init__(self, factor: float = 20.0) -> None:
-        self.factor = factor
+class LoopClock:
+    """The event loop's clock."""
 
     def now_ms(self) -> int:
         return int(self.monotonic() * 1000)
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time() * self.factor
+        return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self.factor)
+        await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def timeout(self, seconds: float):
-        async with asyncio.timeout(seconds / self.factor):
+        async with asyncio.timeout(seconds):
             yield
 
     def jitter(self) -> float:
@@ -53,7 +50,7 @@ class FakeShop:
     busy: every third call is answered 503 first; lost: every fourth hold's answer never comes.
     """
 
-    clock: FastClock
+    clock: LoopClock
     faults: frozenset[str] = frozenset()
     terms: dict[str, int] = field(default_factory=dict)
     booked: dict[str, Booked] = field(default_factory=dict)

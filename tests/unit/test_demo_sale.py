@@ -8,7 +8,8 @@ from gateway.cli.demo_record import Belief, Terms
 from gateway.cli.demo_sale import FlashSale
 from gateway.cli.demo_verdict import Evidence, Verdict, VerifyResult, judge
 from gateway.core.errors import SetupError
-from tests.unit.fake_shop import FakeShop, FastClock, problem
+from tests.support.virtual_time import in_virtual_time
+from tests.unit.fake_shop import FakeShop, LoopClock, problem
 
 PASSED = VerifyResult(ran=True, exit_code=0)
 
@@ -21,7 +22,7 @@ async def play(
     *faults: str, plan: SalePlan | None = None, give_up_s: float = 120.0
 ) -> tuple[Verdict, FlashSale]:
     plan = plan or plan_of()
-    clock = FastClock()
+    clock = LoopClock()
     shop = FakeShop(clock, frozenset(faults))
     sale = FlashSale(shop, shop, clock, plan, give_up_s=give_up_s)
     await sale.prepare()
@@ -36,6 +37,7 @@ def broken(verdict: Verdict) -> set[str]:
     return {check.name for check in verdict.checks if not check.ok}
 
 
+@in_virtual_time
 async def test_a_right_shop_sells_every_unit_once_and_passes():
     verdict, sale = await play()
     assert broken(verdict) == set()
@@ -50,19 +52,22 @@ async def test_a_right_shop_sells_every_unit_once_and_passes():
     assert sale.inside == sale.waiting == 0
 
 
+@in_virtual_time
 async def test_a_busy_shop_is_asked_again_with_the_same_key():
     verdict, _ = await play("busy")
     assert broken(verdict) == set()
     assert verdict.figures["retried"]["overloaded"] > 0
-    assert verdict.figures["settled"] == 50
+    assert verdict.figures["settled"] >= 45, "a late expiry may find nobody who still asks"
 
 
+@in_virtual_time
 async def test_lost_answers_are_asked_for_again_and_replayed():
     verdict, _ = await play("lost")
     assert broken(verdict) == set()
     assert verdict.figures["retried"]["no-answer"] > 0
 
 
+@in_virtual_time
 async def test_too_few_buyers_leave_units_without_being_an_undersell():
     verdict, _ = await play(plan=plan_of(buyers=20, units=50))
     assert broken(verdict) == set()
@@ -80,6 +85,7 @@ async def test_too_few_buyers_leave_units_without_being_an_undersell():
         ("crashes", "every answer in the contract"),
     ],
 )
+@in_virtual_time
 async def test_a_wrong_shop_is_caught(fault, promise):
     plan = _greedy(plan_of(buyers=40)) if fault == "no-limit" else plan_of()
     verdict, _ = await play(fault, plan=plan, give_up_s=15.0)
@@ -93,17 +99,19 @@ def _greedy(plan: SalePlan) -> SalePlan:
     )
 
 
+@in_virtual_time
 async def test_a_key_without_the_admin_scope_is_a_clear_message():
     class Closed:
         async def call(self, method, path, body=None, headers=None):
             return problem(403, "forbidden")
 
-    sale = FlashSale(Closed(), Closed(), FastClock(), plan_of(), give_up_s=1.0)
+    sale = FlashSale(Closed(), Closed(), LoopClock(), plan_of(), give_up_s=1.0)
     with pytest.raises(SetupError, match="forbidden") as caught:
         await sale.prepare()
     assert "--key" in caught.value.hint
 
 
+@in_virtual_time
 async def test_a_shop_that_dies_ends_the_sale_with_a_message():
     class Dies(FakeShop):
         async def call(self, method, path, body=None, headers=None):
@@ -111,7 +119,7 @@ async def test_a_shop_that_dies_ends_the_sale_with_a_message():
                 return problem(0, "")
             return await super().call(method, path, body, headers)
 
-    clock = FastClock(factor=200.0)
+    clock = LoopClock()
     shop = Dies(clock)
     sale = FlashSale(shop, shop, clock, plan_of(), give_up_s=60.0)
     await sale.prepare()
