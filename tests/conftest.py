@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from tests.support.servers import Kind, RedisServer, ServerMissing, in_ci
+from tests.support.soak_report import SoakReport
 
 STORES = ("memory", "redis", "valkey")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Makes SIGTERM end the run in good order, so that its servers are ended too."""
+    if config.option.markexpr == "soak":
+        config.pluginmanager.register(SoakReport())
 
     def leave(number: int, _frame: FrameType | None) -> None:
         pytest.exit("terminated", returncode=128 + number)
