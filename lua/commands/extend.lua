@@ -9,11 +9,11 @@
 --   then per item: field, created ms, 'ttl:cap' (both ms)
 -- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
 --@include codes
---@include transitions
+--@rules extend expire
 --@include shard
 --@include stock
+--@include writes
 --@include records
---@include deadlines
 --@include moves
 --@include act
 
@@ -26,13 +26,11 @@ local function extend(field, r, argument, rule)
   if latest <= r.deadline then
     return UNCHANGED
   end
-  r.state = rule
-  r.deadline = latest
-  stage_record(field, format_record(r))
+  stage_record(field, with_deadline(r, rule, latest))
   return DONE
 end
 
-local reply = act('extend', extend)
+local reply = act(EXTEND_RULES, extend)
 local breach = commit()
 if breach then
   return redis.error_reply('INVARIANT ' .. breach)
