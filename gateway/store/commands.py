@@ -48,7 +48,7 @@ class HoldRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class HoldAnswer(NamedTuple):
-    """What `hold` says of one request; `a` and `b` as lua/commands/hold.lua documents them."""
+    """What `hold` says of one request; `a` as lua/commands/hold.lua documents it; b: its line."""
 
     code: int
     a: Any
@@ -126,9 +126,12 @@ class StockCommands:
         for request in batch:
             request.add_args(args)
         reply = await self._channel.run(scripts.load("hold"), self._reservations, args)
-        now_ms, end = reply[0], 1 + 3 * len(batch)
+        now_ms, end = reply[0], 1 + 2 * len(batch)
         self._feed(reply, end)
-        return [HoldAnswer(reply[i], reply[i + 1], reply[i + 2], now_ms) for i in range(1, end, 3)]
+        return [
+            HoldAnswer(code & 63, a, code >> 6, now_ms)
+            for code, a in zip(reply[1:end:2], reply[2:end:2], strict=True)
+        ]
 
     async def pay(self, batch: Sequence[ActRequest]) -> list[ActAnswer]:
         """Begin payment; argument: payment window, ms."""

@@ -12,9 +12,10 @@
 --   ARGV[4..3+n] field of each request (hash of caller and Idempotency-Key)
 --   then per request: the middle of its record ('fingerprint|buyer|channel||'), buyer, shape
 --   ('ttl ms:number of lines'; ttl 0: the SKU's; '' is '0:1'), and per line: sku, quantity (units)
--- Returns: flat array: now ms, n times (code, a, b), then the terms of each SKU touched
+-- Returns: flat array: now ms, n times (code + 64 * line, a), then the terms of each SKU touched
 --   HELD: a = deadline ms; REPLAYED: a = record;
---   refusals: b = 0-based line; SOLD_OUT: a = available units; BUYER_LIMIT: a = limit units;
+--   line: of a refusal, 0-based, else 0; SOLD_OUT: a = available units;
+--   BUYER_LIMIT: a = limit units;
 --   SALE_NOT_OPEN: a = opening ms, or minus the closing ms once it is over
 --   MORE_DUE: more holds are due than one call expires; ask again
 --@include codes
@@ -27,6 +28,7 @@
 local DEFAULT_TTL_MS = tonumber(ARGV[2])
 local N = tonumber(ARGV[3])
 local FIRST = 4 + N -- where the requests begin
+local LINE_STEP = 64 -- what one line adds to a code
 
 local known = call('HMGET', RESERVATIONS, unpack(ARGS, 4, 3 + N))
 
@@ -60,7 +62,7 @@ local function open_sku(sku)
     s.refusal, s.refusal_a = SALE_NOT_OPEN, -kept.sale_ends_ms
   elseif kept.buyer_limit > 0 then
     s.limit, s.mark = kept.buyer_limit, '*1' -- the mark of lines that count
-    s.asked, s.asked_n = {}, 0
+    s.asked, s.asked_n, s.count_writes = {}, 0, {}
   end
   s.ttl = kept and kept.hold_ttl_ms or 0
   return s
@@ -178,25 +180,26 @@ local function take_line(s, buyer, quantity, text)
   s.held = s.held + quantity
   s.dirty = true
   if s.limit > 0 then
-    local count = s.counts[buyer] + quantity
-    set_count(s, buyer, count, count == quantity and text or count_text(count))
+    local counts, n, writes = s.counts, s.count_writes_n, s.count_writes
+    local count = counts[buyer] + quantity
+    counts[buyer] = count
+    writes[n + 1], writes[n + 2] = buyer, count == quantity and text or count_text(count)
+    s.count_writes_n = n + 2
+    if s.gone then
+      s.gone[buyer] = nil
+    end
   end
 end
 
 -- Deadlines of a batch differ only by ttl: ttl -> { deadline ms, due list, head of the record }.
 local terms_of_ttl = {}
 
-local function stage_hold(field, ttl, text)
-  local terms = terms_of_ttl[ttl]
-  if not terms then
-    local at = NOW + ttl
-    local head = 'h|' .. string.format('%.0f|%.0f', NOW, at) .. '|'
-    terms = { at = at, list = due_list(at), head = head }
-    terms_of_ttl[ttl] = terms
-  end
-  stage_record(field, terms.head .. text)
-  add_field(terms.list, field)
-  return HELD, terms.at, 0
+local function open_ttl(ttl)
+  local at = NOW + ttl
+  local head = string.format('h|%.0f|%.0f|', NOW, at)
+  local terms = { at = at, list = due_list(at), head = head }
+  terms_of_ttl[ttl] = terms
+  return terms
 end
 
 -- The common case: one line.
@@ -205,13 +208,16 @@ local function hold_one(field, middle, buyer, ttl, p)
   local quantity = tonumber(text)
   local code, a = refuse_line(s, buyer, quantity)
   if code then
-    return code, a, 0
+    return code, a
   end
   take_line(s, buyer, quantity, text)
   if ttl == 0 then
     ttl = s.ttl > 0 and s.ttl or DEFAULT_TTL_MS
   end
-  return stage_hold(field, ttl, middle .. s.line .. text .. s.mark)
+  local terms = terms_of_ttl[ttl] or open_ttl(ttl)
+  stage_record(field, terms.head .. middle .. s.line .. text .. s.mark)
+  add_field(terms.list, field)
+  return HELD, terms.at
 end
 
 -- Several lines: those of one SKU are summed first, under the first one's index. The cart of the
@@ -242,7 +248,7 @@ local function hold_many(field, middle, buyer, ttl, p, lines)
     local s = cart[i]
     local code, a = refuse_line(s, buyer, cart_sums[i])
     if code then
-      return code, a, cart_at[i]
+      return code + LINE_STEP * cart_at[i], a
     end
     if s.ttl > 0 and (shortest == 0 or s.ttl < shortest) then
       shortest = s.ttl
@@ -256,14 +262,17 @@ local function hold_many(field, middle, buyer, ttl, p, lines)
   if ttl == 0 then
     ttl = shortest > 0 and shortest or DEFAULT_TTL_MS
   end
-  return stage_hold(field, ttl, middle .. table.concat(cart_texts, ',', 1, n))
+  local terms = terms_of_ttl[ttl] or open_ttl(ttl)
+  stage_record(field, terms.head .. middle .. table.concat(cart_texts, ',', 1, n))
+  add_field(terms.list, field)
+  return HELD, terms.at
 end
 
 local function replay(text, middle)
   if string.match(text, '^%a|%d+|%d+|([^|]*)|') == string.match(middle, '^[^|]*') then
-    return REPLAYED, text, 0
+    return REPLAYED, text
   end
-  return IDEMPOTENCY_MISMATCH, 0, 0
+  return IDEMPOTENCY_MISMATCH, 0
 end
 
 read_batch()
@@ -276,17 +285,17 @@ for i = 1, N do
   p = p + 3
   local lines = shape[1]
   local before = fresh[field] or known[i]
-  local code, a, b
+  local code, a
   if before then
-    code, a, b = replay(before, middle)
+    code, a = replay(before, middle)
   elseif lines == 1 then
-    code, a, b = hold_one(field, middle, buyer, shape[2], p)
+    code, a = hold_one(field, middle, buyer, shape[2], p)
   else
-    code, a, b = hold_many(field, middle, buyer, shape[2], p, lines)
+    code, a = hold_many(field, middle, buyer, shape[2], p, lines)
   end
   p = p + 2 * lines
-  reply[n + 1], reply[n + 2], reply[n + 3] = code, a, b
-  n = n + 3
+  reply[n + 1], reply[n + 2] = code, a
+  n = n + 2
 end
 
 local breach = commit()

@@ -101,15 +101,15 @@ local function find_breach()
   return nil
 end
 
--- Calls a command with many arguments a piece at a time: Lua's stack holds some thousands.
+-- Calls a command with many arguments a piece at a time: Lua's stack holds some thousands. What
+-- the last call answers.
 local function call_in_pieces(command, key, args, n)
-  if n <= 2000 then
-    call(command, key, unpack(args, 1, n))
-    return
+  local first = 1
+  while n - first >= 2000 do
+    call(command, key, unpack(args, first, first + 1999))
+    first = first + 2000
   end
-  for first = 1, n, 2000 do
-    call(command, key, unpack(args, first, math.min(first + 1999, n)))
-  end
+  return call(command, key, unpack(args, first, n))
 end
 
 local function write_buyers(s)

@@ -39,8 +39,10 @@ end
 
 local function push_bucket(index, bucket, fields)
   local name = string.format('%.0f', bucket)
-  call('ZADD', PREFIX .. index, name, name)
-  call_in_pieces('RPUSH', PREFIX .. index .. ':' .. name, fields, fields.n)
+  local length = call_in_pieces('RPUSH', PREFIX .. index .. ':' .. name, fields, fields.n)
+  if length == fields.n then -- a new list
+    call('ZADD', PREFIX .. index, name, name)
+  end
 end
 
 -- Writes everything staged, or nothing: returns the SKU that would break the invariant.
