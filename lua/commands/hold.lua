@@ -225,17 +225,19 @@ end
 local cart, cart_sums, cart_texts, cart_at = {}, {}, {}, {}
 
 local function fill_cart(p, lines)
-  local n, places = 0, {}
+  local n = 0
   for i = 0, lines - 1 do
-    local sku, text = ARGS[p + 2 * i], ARGS[p + 2 * i + 1]
-    local place = places[sku]
-    if place then
+    local s, text = skus[ARGS[p + 2 * i]], ARGS[p + 2 * i + 1]
+    if s and s.cart == p then -- it has a place in this cart
+      local place = s.place
       cart_sums[place] = cart_sums[place] + text
       cart_texts[place] = string.format('%.0f', cart_sums[place])
     else
       n = n + 1
-      places[sku] = n
-      cart[n], cart_sums[n], cart_texts[n], cart_at[n] = skus[sku], tonumber(text), text, i
+      cart[n], cart_sums[n], cart_texts[n], cart_at[n] = s, tonumber(text), text, i
+      if s then
+        s.cart, s.place = p, n
+      end
     end
   end
   return n
