@@ -36,12 +36,9 @@ local known = call('HMGET', RESERVATIONS, unpack(ARGS, 4, 3 + N))
 local shapes = { [''] = { 1, 0 } }
 
 local function shape_of(text)
-  local shape = shapes[text]
-  if not shape then
-    local ttl, lines = string.match(text, '^(%d+):(%d+)$')
-    shape = { tonumber(lines), tonumber(ttl) }
-    shapes[text] = shape
-  end
+  local ttl, lines = string.match(text, '^(%d+):(%d+)$')
+  local shape = { tonumber(lines), tonumber(ttl) }
+  shapes[text] = shape
   return shape
 end
 
@@ -85,7 +82,7 @@ end
 local function read_batch()
   local p = FIRST
   for _ = 1, N do
-    local buyer, shape = ARGS[p + 1], shape_of(ARGS[p + 2])
+    local buyer, shape = ARGS[p + 1], shapes[ARGS[p + 2]] or shape_of(ARGS[p + 2])
     p = p + 3
     for _ = 1, shape[1] do
       local sku = ARGS[p]
