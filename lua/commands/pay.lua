@@ -7,6 +7,7 @@
 --   ARGV[2] n, items in the batch (1..4096)
 --   then per item: field, created ms, payment window ms
 -- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--   MORE_DUE: this and what follows had more lines than one call moves; ask again
 --@include codes
 --@rules pay expire
 --@include shard
