@@ -1,4 +1,4 @@
-"""Which move is legal from which state; the same table as lua/includes/transitions.lua."""
+"""Which move is legal from which state; store/scripts.py gives each Lua command its rows."""
 
 from enum import Enum
 

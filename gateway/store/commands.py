@@ -40,13 +40,15 @@ class HoldRequest(msgspec.Struct, frozen=True, gc=False):
 
     def add_args(self, args: list[Arg]) -> None:
         """Append what lua/commands/hold.lua wants of a request."""
-        args += (self.middle, self.buyer, self.ttl_ms, len(self.lines))
-        for line in self.lines:
+        lines = self.lines
+        shape = f"{self.ttl_ms}:{len(lines)}" if self.ttl_ms or len(lines) > 1 else ""
+        args += (self.middle, self.buyer, shape)
+        for line in lines:
             args += (line.sku, line.quantity)
 
 
 class HoldAnswer(NamedTuple):
-    """What `hold` says of one request; `a` and `b` as lua/commands/hold.lua documents them."""
+    """What `hold` says of one request; `a` as lua/commands/hold.lua documents it; b: its line."""
 
     code: int
     a: Any
@@ -124,9 +126,12 @@ class StockCommands:
         for request in batch:
             request.add_args(args)
         reply = await self._channel.run(scripts.load("hold"), self._reservations, args)
-        now_ms, end = reply[0], 1 + 3 * len(batch)
+        now_ms, end = reply[0], 1 + 2 * len(batch)
         self._feed(reply, end)
-        return [HoldAnswer(reply[i], reply[i + 1], reply[i + 2], now_ms) for i in range(1, end, 3)]
+        return [
+            HoldAnswer(code & 63, a, code >> 6, now_ms)
+            for code, a in zip(reply[1:end:2], reply[2:end:2], strict=True)
+        ]
 
     async def pay(self, batch: Sequence[ActRequest]) -> list[ActAnswer]:
         """Begin payment; argument: payment window, ms."""
@@ -153,11 +158,21 @@ class StockCommands:
         return await self._finish("reject", entries)
 
     async def expire_due(self, limit: int) -> Sweep:
-        """Expire what is due, looking at up to `limit` reminders."""
-        args = [self._clock_ms(), limit]
-        reply = await self._channel.run(scripts.load("expire_due"), self._reservations, args)
-        self._feed(reply, 4)
-        return Sweep(reply[1], reply[2], reply[3])
+        """Expire what is due, looking at up to `limit` reminders.
+
+        Large carts take several calls, each as short as any.
+        """
+        looked_at = expired = stuck = 0
+        unfinished = True
+        while unfinished and looked_at < limit:  # each call looks at one at least
+            args = [self._clock_ms(), limit - looked_at]
+            reply = await self._channel.run(scripts.load("expire_due"), self._reservations, args)
+            self._feed(reply, 5)
+            looked_at += reply[1]
+            expired += reply[2]
+            stuck += reply[3]
+            unfinished = reply[4] == 1
+        return Sweep(looked_at, expired, stuck)
 
     async def forget_ended(self, retention_ms: int, limit: int) -> tuple[int, int]:
         """Forget reservations that ended over `retention_ms` ago: (looked at, forgotten)."""

@@ -1,7 +1,10 @@
 """Loads the Lua commands: resolves their includes and checks their headers.
 
-A command is `lua/commands/<name>.lua`; `--@include x` lines put `lua/includes/x.lua` before it,
-each once, in the order named. The header is the contract: purpose, KEYS, ARGV, Returns.
+A command is `lua/commands/<name>.lua`. Its header is the contract: purpose, KEYS, ARGV, Returns.
+An `--@include x` line is replaced by `lua/includes/x.lua`, an `--@rules pay expire` line by the
+rows of core/transitions.py for these events. Redis runs the whole text at every call, so what a
+command does not need is not in it, and constants (`local NAME = 1`) are written out where they are
+used.
 """
 
 import re
@@ -11,9 +14,13 @@ from hashlib import sha1
 from pathlib import Path
 
 from gateway.core.errors import SetupError
+from gateway.core.model import State
+from gateway.core.transitions import LETTERS, TRANSITIONS, Event, Rule
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _INCLUDE = re.compile(r"^--@include (\w+)$", re.MULTILINE)
+_RULES = re.compile(r"^--@rules ([a-z ]+)$", re.MULTILINE)
+_CONSTANT = re.compile(r"^local ([A-Z][A-Z_]*) = (\d+)(?: +--.*)?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,36 @@ def _read(path: Path) -> str:
         raise SetupError(f"cannot read {path}: {error.strerror}") from error
 
 
+def _rows(events: str) -> str:
+    """`local PAY_RULES = {...}` for each event: state -> next state, or the code of the refusal."""
+    return "\n".join(map(_row, map(Event, events.split())))
+
+
+def _row(event: Event) -> str:
+    rules = TRANSITIONS[event].items()
+    cells = [f"{LETTERS[state]} = {_rule(rule)}" for state, rule in rules]
+    return f"local {event.value.upper()}_RULES = {{ {', '.join(cells)} }}"
+
+
+def _rule(rule: Rule) -> str:
+    return f"'{LETTERS[rule]}'" if isinstance(rule, State) else str(rule.value)
+
+
+def _written_out(text: str) -> str:
+    """The text without its constants, their values where they were named."""
+    constants = dict(_CONSTANT.findall(text))
+    if not constants:
+        return text
+    named = re.compile(rf"\b(?:{'|'.join(constants)})\b")
+    return named.sub(lambda found: constants[found[0]], _CONSTANT.sub("", text))
+
+
 @cache
 def load(name: str) -> Script:
-    """The command `name`, with its includes."""
+    """The command `name`, ready to be run."""
     root = lua_root()
     command = _read(root / "commands" / f"{name}.lua")
-    parts = [_read(root / "includes" / f"{part}.lua") for part in _INCLUDE.findall(command)]
-    text = "\n".join([*parts, command])
+    text = _INCLUDE.sub(lambda found: _read(root / "includes" / f"{found[1]}.lua"), command)
+    text = _written_out(_RULES.sub(lambda found: _rows(found[1]), text))
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(name=name, text=text, sha=sha, header=parse_header(command))

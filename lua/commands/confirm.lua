@@ -10,62 +10,59 @@
 --   ARGV[2] n, items in the batch (1..4096)
 --   then per item: field, created ms, payment reference
 -- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
---   MORE_DUE: more holds are due than one call expires; ask again
+--   MORE_DUE: more is due, or asked for, than one call does; ask again
 --@include codes
---@include transitions
+--@rules confirm expire
 --@include shard
 --@include stock
+--@include writes
 --@include records
---@include deadlines
 --@include moves
---@include sweep
 --@include act
 
-local OUTBOX = KEYS[2]
-local SWEEP_MAX = 256 -- due reservations a batch may expire
 local outbox_adds = {}
+local sweep_more, trim -- made when units are short
 
-local function move_held(r)
-  for _, line in ipairs(r.lines) do
-    local s = get_sku(line.sku)
-    s.held = s.held - line.quantity
-    s.unsettled = s.unsettled + line.quantity
-    s.dirty = true
-  end
+local function load_sweep()
+--@include sweep
+  return function() return sweep(64, SWEEP_MAX) end, trim_swept
 end
 
 -- Whether units are left for a late payment; nil: more holds may be due than one script expires.
 local function can_honour(r)
-  for _, line in ipairs(r.lines) do
-    local s = get_sku(line.sku)
-    while s.available < line.quantity and s.held > 0 do
-      if swept >= SWEEP_MAX then
-        return nil
+  for i = 1, r.n, 4 do
+    local s, quantity = skus[r[i]], r[i + 1]
+    while s.available < quantity and s.held > 0 do
+      if not sweep_more then
+        sweep_more, trim = load_sweep()
       end
-      if not sweep(64) then
+      local more = sweep_more()
+      if more == nil then
+        return nil
+      elseif not more then
         break
       end
     end
-    if s.available + s.safety_stock < line.quantity then
+    if s.available + s.safety_stock < quantity then
       return false
     end
   end
   return true
 end
 
+-- Takes the units of a late payment; the record's lines as they are now, if that changed them.
 local function take_late(r)
-  for _, line in ipairs(r.lines) do
-    local s = get_sku(line.sku)
-    local from_available = math.min(s.available, line.quantity)
-    line.from_safety = line.quantity - from_available
-    s.available = s.available - from_available
-    s.safety_stock = s.safety_stock - line.from_safety
-    s.unsettled = s.unsettled + line.quantity
-    s.dirty = true
-    if line.counted then
-      add_count(s, r.buyer, line.quantity)
+  local lines
+  move_units(r, 'available', 'unsettled', 1)
+  for i = 1, r.n, 4 do
+    local s = skus[r[i]]
+    if s.available < 0 then
+      r[i + 3] = -s.available
+      s.available, s.safety_stock = 0, s.safety_stock - r[i + 3]
+      lines = true
     end
   end
+  return lines and format_lines(r)
 end
 
 -- nil when the late payment is honoured. A refusal is final: the shop refunds, so units that
@@ -79,8 +76,7 @@ local function refuse_late(field, r, ref)
     return MORE_DUE
   end
   if not honoured then
-    r.ref = ref
-    stage_record(field, format_record(r))
+    stage_record(field, with_payment(r, 'x', ref))
     return IS_EXPIRED
   end
   return nil
@@ -93,33 +89,35 @@ local function confirm(field, r, ref, rule)
   if type(rule) == 'number' then
     return rule
   end
-  if not lines_are_sound(r, r.state ~= 'x' and 'held') then
+  local late = r.state == 'x'
+  if not lines_are_sound(r, not late and 'held') then
     return INVARIANT_BREACH
   end
-  if r.state ~= 'x' then
-    move_held(r)
-  else
+  local lines
+  if late then
     local refusal = refuse_late(field, r, ref)
     if refusal then
       return refusal
     end
-    take_late(r)
+    lines = take_late(r)
+  else
+    move_units(r, 'held', 'unsettled', 0)
   end
-  r.state = rule
-  r.ref = ref
-  local text = format_record(r)
+  local text = with_payment(r, rule, ref, lines)
   stage_record(field, text)
   outbox_adds[#outbox_adds + 1] = field .. '|' .. text
   return DONE
 end
 
-local reply = act('confirm', confirm)
+local reply = act(CONFIRM_RULES, confirm)
 local breach = commit()
 if breach then
   return redis.error_reply('INVARIANT ' .. breach)
 end
-trim_swept()
+if trim then
+  trim()
+end
 for i = 1, #outbox_adds do
-  redis.call('XADD', OUTBOX, '*', 'r', outbox_adds[i])
+  call('XADD', KEYS[2], '*', 'r', outbox_adds[i])
 end
 return append_skus(reply)

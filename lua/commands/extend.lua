@@ -8,12 +8,13 @@
 --   ARGV[2] n, items in the batch (1..4096)
 --   then per item: field, created ms, 'ttl:cap' (both ms)
 -- Returns: flat array: now ms, n times (code, record or ''), then the terms of SKUs touched
+--   MORE_DUE: this and what follows had more lines than one call moves; ask again
 --@include codes
---@include transitions
+--@rules extend expire
 --@include shard
 --@include stock
+--@include writes
 --@include records
---@include deadlines
 --@include moves
 --@include act
 
@@ -26,13 +27,11 @@ local function extend(field, r, argument, rule)
   if latest <= r.deadline then
     return UNCHANGED
   end
-  r.state = rule
-  r.deadline = latest
-  stage_record(field, format_record(r))
+  stage_record(field, with_deadline(r, rule, latest))
   return DONE
 end
 
-local reply = act('extend', extend)
+local reply = act(EXTEND_RULES, extend)
 local breach = commit()
 if breach then
   return redis.error_reply('INVARIANT ' .. breach)

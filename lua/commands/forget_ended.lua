@@ -22,16 +22,16 @@ local function is_over(record)
   return state ~= nil
 end
 
-local oldest = redis.call('ZRANGEBYSCORE', PREFIX .. 'ended', '-inf',
+local oldest = call('ZRANGEBYSCORE', PREFIX .. 'ended', '-inf',
   math.floor(OLDEST / STEP_MS), 'LIMIT', 0, 1)[1]
 if not oldest then
   return { NOW, 0, 0 }
 end
 local list = PREFIX .. 'ended:' .. oldest
-local fields = redis.call('LRANGE', list, 0, LIMIT - 1)
+local fields = call('LRANGE', list, 0, LIMIT - 1)
 local gone = {}
 if #fields > 0 then
-  local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
+  local records = call('HMGET', RESERVATIONS, unpack(fields))
   for i, field in ipairs(fields) do
     if records[i] and is_over(records[i]) then
       gone[#gone + 1] = field
@@ -39,12 +39,12 @@ if #fields > 0 then
   end
 end
 if #gone > 0 then
-  redis.call('HDEL', RESERVATIONS, unpack(gone))
+  call('HDEL', RESERVATIONS, unpack(gone))
 end
 if #fields < LIMIT then
-  redis.call('DEL', list)
-  redis.call('ZREM', PREFIX .. 'ended', oldest)
+  call('DEL', list)
+  call('ZREM', PREFIX .. 'ended', oldest)
 else
-  redis.call('LTRIM', list, LIMIT, -1)
+  call('LTRIM', list, LIMIT, -1)
 end
 return { NOW, #fields, #gone }

@@ -10,95 +10,144 @@
 --   ARGV[2] default hold ttl, ms
 --   ARGV[3] n, requests in the batch (1..4096)
 --   ARGV[4..3+n] field of each request (hash of caller and Idempotency-Key)
---   then per request: the middle of its record ('fingerprint|buyer|channel||'), buyer, ttl ms
---   (0: the SKU's), number of lines, and per line: sku, quantity (units)
--- Returns: flat array: now ms, n times (code, a, b), then the terms of each SKU touched
+--   then per request: the middle of its record ('fingerprint|buyer|channel||'), buyer, shape
+--   ('ttl ms:number of lines'; ttl 0: the SKU's; '' is '0:1'), and per line: sku, quantity (units)
+-- Returns: flat array: now ms, n times (code + 64 * line, a), then the terms of each SKU touched
 --   HELD: a = deadline ms; REPLAYED: a = record;
---   refusals: b = 0-based line; SOLD_OUT: a = available units; BUYER_LIMIT: a = limit units;
+--   line: of a refusal, 0-based, else 0; SOLD_OUT: a = available units;
+--   BUYER_LIMIT: a = limit units;
 --   SALE_NOT_OPEN: a = opening ms, or minus the closing ms once it is over
 --   MORE_DUE: more holds are due than one call expires; ask again
 --@include codes
---@include transitions
+--@rules expire
 --@include shard
 --@include stock
---@include records
---@include deadlines
---@include moves
---@include sweep
+--@include settings
+--@include writes
 
 local DEFAULT_TTL_MS = tonumber(ARGV[2])
 local N = tonumber(ARGV[3])
-local SWEEP_MAX = 256 -- due reservations a batch may expire
-local NOW_TEXT = string.format('%.0f', NOW)
+local FIRST = 4 + N -- where the requests begin
+local LINE_STEP = 64 -- what one line adds to a code
 
-local known = redis.call('HMGET', RESERVATIONS, unpack(ARGV, 4, 3 + N))
+local known = call('HMGET', RESERVATIONS, unpack(ARGS, 4, 3 + N))
 
--- Pass 1: read every SKU once, and every count that a limit asks for.
-local function read_counts(s, buyers, n)
-  for first = 1, n, 2000 do
-    local last = math.min(first + 1999, n)
-    local counts = redis.call('HMGET', PREFIX .. 'buyers:' .. s.sku, unpack(buyers, first, last))
-    for i = first, last do
-      s.counts[buyers[i]] = tonumber(counts[i - first + 1] or 0) or 0
-    end
-  end
+-- How a request is shaped: { lines, ttl ms }.
+local shapes = { [''] = { 1, 0 } }
+
+local function shape_of(text)
+  local ttl, lines = string.match(text, '^(%d+):(%d+)$')
+  local shape = { tonumber(lines), tonumber(ttl) }
+  shapes[text] = shape
+  return shape
 end
 
+-- What every line of the SKU has in common. refusal: the code that refuses all of them.
+local function open_sku(sku)
+  local s = get_sku(sku)
+  if not s then
+    return false
+  end
+  local kept = settings_of(s)
+  s.line = sku .. '*'
+  s.mark = ''
+  if s.broken or not kept then
+    s.refusal, s.refusal_a = INVARIANT_BREACH, 0
+  elseif NOW < kept.sale_starts_ms then
+    s.refusal, s.refusal_a = SALE_NOT_OPEN, kept.sale_starts_ms
+  elseif kept.sale_ends_ms > 0 and NOW >= kept.sale_ends_ms then
+    s.refusal, s.refusal_a = SALE_NOT_OPEN, -kept.sale_ends_ms
+  elseif kept.buyer_limit > 0 then
+    s.limit, s.mark = kept.buyer_limit, '*1' -- the mark of lines that count
+    s.asked, s.asked_n, s.count_writes = {}, 0, {}
+  end
+  s.ttl = kept and kept.hold_ttl_ms or 0
+  return s
+end
+
+local function read_counts(s)
+  local counts, buyers, n = {}, s.asked, s.asked_n
+  for first = 1, n, 2000 do
+    local last = math.min(first + 1999, n)
+    local kept = call('HMGET', PREFIX .. 'buyers:' .. s.sku, unpack(buyers, first, last))
+    for i = first, last do
+      local count = kept[i - first + 1]
+      counts[buyers[i]] = count and tonumber(count) or 0
+    end
+  end
+  s.counts = counts
+end
+
+-- Pass 1: every SKU once, and every count that a limit asks for.
 local function read_batch()
-  local limited = {} -- terms whose `asked` lists the buyers to be counted
-  local p = 4 + N
+  local p = FIRST
   for _ = 1, N do
-    local buyer, lines = ARGV[p + 1], ARGV[p + 3]
-    p = p + 4
-    for _ = 1, lines do
-      local s = get_sku(ARGV[p])
-      if s and s.buyer_limit > 0 then
-        local n = (s.asked_n or 0) + 1
-        if n == 1 then
-          s.asked = {}
-          limited[#limited + 1] = s
-        end
+    local buyer, shape = ARGS[p + 1], shapes[ARGS[p + 2]] or shape_of(ARGS[p + 2])
+    p = p + 3
+    for _ = 1, shape[1] do
+      local sku = ARGS[p]
+      local s = skus[sku]
+      if s == nil then
+        s = open_sku(sku)
+      end
+      if s and s.limit > 0 then
+        local n = s.asked_n + 1
         s.asked[n], s.asked_n = buyer, n
       end
       p = p + 2
     end
   end
-  for _, s in ipairs(limited) do
-    read_counts(s, s.asked, s.asked_n)
+  for i = 1, #sku_order do
+    if sku_order[i].limit > 0 then
+      read_counts(sku_order[i])
+    end
   end
 end
 
--- Whether `quantity` can be had; expires what is due before it says no. nil: more may be due
--- than one script expires.
-local function has_units(s, quantity)
+local function load_sweep()
+--@include records
+--@include moves
+--@include sweep
+  return function() return sweep(64, SWEEP_MAX) end, trim_swept
+end
+
+local sweep_more, trim -- made when something is short
+local nothing_due = false
+
+-- Expires some of what is due; false when nothing more is, nil when more may be.
+local function find_more()
+  if nothing_due then
+    return false
+  end
+  if not sweep_more then
+    sweep_more, trim = load_sweep()
+  end
+  local more = sweep_more()
+  nothing_due = more == false
+  return more
+end
+
+-- The refusal of a buyer who has too much, unless an expired hold of theirs is what is too much.
+local function refuse_buyer(s, buyer, quantity)
+  while get_count(s, buyer) + quantity > s.limit do
+    local more = find_more()
+    if not more then
+      return more == nil and quantity <= s.limit and MORE_DUE or BUYER_LIMIT, s.limit
+    end
+  end
+  return nil
+end
+
+-- The refusal for lack of units, unless there are enough once what is due has expired.
+local function refuse_shortage(s, quantity)
   while s.available < quantity do
-    if swept >= SWEEP_MAX then
-      if s.available + s.held < quantity then
-        return false
-      end
-      return nil
-    end
-    if not sweep(64) then
-      return false
+    local more = find_more()
+    if not more then
+      local maybe = more == nil and s.available + s.held >= quantity
+      return maybe and MORE_DUE or SOLD_OUT, s.available
     end
   end
-  return true
-end
-
--- Whether the buyer may have `quantity` more; an expired hold of theirs may be what is too much.
-local function is_allowed(s, buyer, quantity)
-  while get_count(s, buyer) + quantity > s.buyer_limit do
-    if swept >= SWEEP_MAX then
-      if quantity > s.buyer_limit then
-        return false
-      end
-      return nil
-    end
-    if not sweep(64) then
-      return false
-    end
-  end
-  return true
+  return nil
 end
 
 -- nil when `quantity` units of the SKU may be held for the buyer, else code and a.
@@ -106,154 +155,153 @@ local function refuse_line(s, buyer, quantity)
   if not s then
     return UNKNOWN_SKU, 0
   end
-  if s.broken then
-    return INVARIANT_BREACH, 0
+  if s.refusal then
+    return s.refusal, s.refusal_a
   end
-  if NOW < s.sale_starts_ms then
-    return SALE_NOT_OPEN, s.sale_starts_ms
-  end
-  if s.sale_ends_ms > 0 and NOW >= s.sale_ends_ms then
-    return SALE_NOT_OPEN, -s.sale_ends_ms
-  end
-  if s.buyer_limit > 0 then
-    local allowed = is_allowed(s, buyer, quantity)
-    if not allowed then
-      return allowed == nil and MORE_DUE or BUYER_LIMIT, s.buyer_limit
+  if s.limit > 0 and s.counts[buyer] + quantity > s.limit then
+    local code, a = refuse_buyer(s, buyer, quantity)
+    if code then
+      return code, a
     end
   end
-  local enough = has_units(s, quantity)
-  if not enough then
-    return enough == nil and MORE_DUE or SOLD_OUT, s.available
+  if s.available < quantity then
+    return refuse_shortage(s, quantity)
   end
   return nil
 end
 
 -- Takes the units. The quantity's text is handed on with it: turning numbers into strings is the
 -- dearest thing a script does.
-local function take_line(s, buyer, quantity)
+local function take_line(s, buyer, quantity, text)
   s.available = s.available - quantity
   s.held = s.held + quantity
   s.dirty = true
-  if s.buyer_limit > 0 then
-    set_count(s, buyer, s.counts[buyer] + quantity)
+  if s.limit > 0 then
+    local counts, n, writes = s.counts, s.count_writes_n, s.count_writes
+    local count = counts[buyer] + quantity
+    counts[buyer] = count
+    writes[n + 1], writes[n + 2] = buyer, count == quantity and text or count_text(count)
+    s.count_writes_n = n + 2
+    if s.gone then
+      s.gone[buyer] = nil
+    end
   end
 end
 
 -- Deadlines of a batch differ only by ttl: ttl -> { deadline ms, due list, head of the record }.
 local terms_of_ttl = {}
 
-local function get_deadline(ttl)
-  local d = terms_of_ttl[ttl]
-  if not d then
-    local at = NOW + ttl
-    d = { at = at, list = due_list(at),
-      head = 'h|' .. NOW_TEXT .. '|' .. string.format('%.0f', at) .. '|' }
-    terms_of_ttl[ttl] = d
-  end
-  return d
-end
-
-local function stage_hold(field, d, text)
-  stage_record(field, text)
-  add_field(d.list, field)
-  return HELD, d.at, 0
-end
-
-local function effective_ttl(asked, shortest_ms)
-  if asked ~= '0' then
-    return tonumber(asked)
-  end
-  if shortest_ms > 0 then
-    return shortest_ms
-  end
-  return DEFAULT_TTL_MS
+local function open_ttl(ttl)
+  local at = NOW + ttl
+  local head = string.format('h|%.0f|%.0f|', NOW, at)
+  local terms = { at = at, list = due_list(at), head = head }
+  terms_of_ttl[ttl] = terms
+  return terms
 end
 
 -- The common case: one line.
 local function hold_one(field, middle, buyer, ttl, p)
-  local s, text = skus[ARGV[p]], ARGV[p + 1]
+  local s, text = skus[ARGS[p]], ARGS[p + 1]
   local quantity = tonumber(text)
   local code, a = refuse_line(s, buyer, quantity)
   if code then
-    return code, a, 0
+    return code, a
   end
-  take_line(s, buyer, quantity)
-  local d = get_deadline(effective_ttl(ttl, s.hold_ttl_ms))
-  return stage_hold(field, d, d.head .. middle .. s.sku .. '*' .. text .. s.mark)
+  take_line(s, buyer, quantity, text)
+  if ttl == 0 then
+    ttl = s.ttl > 0 and s.ttl or DEFAULT_TTL_MS
+  end
+  local terms = terms_of_ttl[ttl] or open_ttl(ttl)
+  stage_record(field, terms.head .. middle .. s.line .. text .. s.mark)
+  add_field(terms.list, field)
+  return HELD, terms.at
 end
 
--- Several lines: those of one SKU are summed first, under the first one's index.
-local function sum_lines(p, lines)
-  local sums, by_sku = {}, {}
+-- Several lines: those of one SKU are summed first, under the first one's index. The cart of the
+-- request in hand, one place a SKU: terms (false: unknown), units, their text, index.
+local cart, cart_sums, cart_texts, cart_at = {}, {}, {}, {}
+
+local function fill_cart(p, lines)
+  local n = 0
   for i = 0, lines - 1 do
-    local sku, quantity = ARGV[p + 2 * i], tonumber(ARGV[p + 2 * i + 1])
-    local sum = by_sku[sku]
-    if sum then
-      sum.quantity = sum.quantity + quantity
+    local s, text = skus[ARGS[p + 2 * i]], ARGS[p + 2 * i + 1]
+    if s and s.cart == p then -- it has a place in this cart
+      local place = s.place
+      cart_sums[place] = cart_sums[place] + text
+      cart_texts[place] = string.format('%.0f', cart_sums[place])
     else
-      sum = { sku = sku, quantity = quantity, index = i }
-      by_sku[sku] = sum
-      sums[#sums + 1] = sum
+      n = n + 1
+      cart[n], cart_sums[n], cart_texts[n], cart_at[n] = s, tonumber(text), text, i
+      if s then
+        s.cart, s.place = p, n
+      end
     end
   end
-  return sums
+  return n
 end
 
 local function hold_many(field, middle, buyer, ttl, p, lines)
-  local sums = sum_lines(p, lines)
+  local n = fill_cart(p, lines)
   local shortest = 0
-  for _, sum in ipairs(sums) do
-    local s = skus[sum.sku]
-    local code, a = refuse_line(s, buyer, sum.quantity)
+  for i = 1, n do
+    local s = cart[i]
+    local code, a = refuse_line(s, buyer, cart_sums[i])
     if code then
-      return code, a, sum.index
+      return code + LINE_STEP * cart_at[i], a
     end
-    if s.hold_ttl_ms > 0 and (shortest == 0 or s.hold_ttl_ms < shortest) then
-      shortest = s.hold_ttl_ms
+    if s.ttl > 0 and (shortest == 0 or s.ttl < shortest) then
+      shortest = s.ttl
     end
   end
-  local texts = {}
-  for i, sum in ipairs(sums) do
-    local s = skus[sum.sku]
-    take_line(s, buyer, sum.quantity)
-    texts[i] = s.sku .. '*' .. string.format('%.0f', sum.quantity) .. s.mark
+  for i = 1, n do
+    local s, text = cart[i], cart_texts[i]
+    take_line(s, buyer, cart_sums[i], text)
+    cart_texts[i] = s.line .. text .. s.mark
   end
-  local d = get_deadline(effective_ttl(ttl, shortest))
-  return stage_hold(field, d, d.head .. middle .. table.concat(texts, ','))
+  if ttl == 0 then
+    ttl = shortest > 0 and shortest or DEFAULT_TTL_MS
+  end
+  local terms = terms_of_ttl[ttl] or open_ttl(ttl)
+  stage_record(field, terms.head .. middle .. table.concat(cart_texts, ',', 1, n))
+  add_field(terms.list, field)
+  return HELD, terms.at
 end
 
 local function replay(text, middle)
   if string.match(text, '^%a|%d+|%d+|([^|]*)|') == string.match(middle, '^[^|]*') then
-    return REPLAYED, text, 0
+    return REPLAYED, text
   end
-  return IDEMPOTENCY_MISMATCH, 0, 0
+  return IDEMPOTENCY_MISMATCH, 0
 end
 
 read_batch()
 
 local reply = { NOW }
-local n, p = 1, 4 + N
+local n, p = 1, FIRST
 for i = 1, N do
-  local field, middle, buyer = ARGV[3 + i], ARGV[p], ARGV[p + 1]
-  local ttl, lines = ARGV[p + 2], ARGV[p + 3]
-  p = p + 4
+  local field, middle, buyer = ARGS[3 + i], ARGS[p], ARGS[p + 1]
+  local shape = shapes[ARGS[p + 2]]
+  p = p + 3
+  local lines = shape[1]
   local before = fresh[field] or known[i]
-  local code, a, b
+  local code, a
   if before then
-    code, a, b = replay(before, middle)
-  elseif lines == '1' then
-    code, a, b = hold_one(field, middle, buyer, ttl, p)
+    code, a = replay(before, middle)
+  elseif lines == 1 then
+    code, a = hold_one(field, middle, buyer, shape[2], p)
   else
-    code, a, b = hold_many(field, middle, buyer, ttl, p, tonumber(lines))
+    code, a = hold_many(field, middle, buyer, shape[2], p, lines)
   end
   p = p + 2 * lines
-  reply[n + 1], reply[n + 2], reply[n + 3] = code, a, b
-  n = n + 3
+  reply[n + 1], reply[n + 2] = code, a
+  n = n + 2
 end
 
 local breach = commit()
 if breach then
   return redis.error_reply('INVARIANT ' .. breach)
 end
-trim_swept()
+if trim then
+  trim()
+end
 return append_skus(reply)

@@ -19,21 +19,12 @@
 local SKU, SEQ = ARGV[2], tonumber(ARGV[3])
 local DELTA, SAFETY_DELTA = tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local function create()
-  skus[SKU] = { sku = SKU, counts = {}, count_writes = {}, count_writes_n = 0,
-    on_hand = 0, available = 0, held = 0, unsettled = 0, safety_stock = 0,
-    sold = 0, version = 0, move_seq = 0, broken = false }
-  sku_order[1] = skus[SKU]
-  return skus[SKU]
-end
-
 local function write_settings(key)
-  redis.call('HSET', key, 'move_seq', SEQ)
+  call('HSET', key, 'move_seq', SEQ)
   if ARGV[6] ~= '' then
-    redis.call('HSET', key, 'buyer_limit', ARGV[6], 'hold_ttl_ms', ARGV[7],
-      'sale_starts_ms', ARGV[8], 'sale_ends_ms', ARGV[9], 'fuse_rps', ARGV[10])
+    call('HSET', key, 'settings', table.concat(ARGS, '|', 6, 10))
   end
-  redis.call('ZADD', PREFIX .. 'skus', 0, SKU)
+  call('ZADD', PREFIX .. 'skus', 0, SKU)
 end
 
 local function apply()
@@ -42,18 +33,19 @@ local function apply()
     if SEQ ~= 1 then
       return UNKNOWN_SKU, 0
     end
-    s = create()
+    s = add_sku(SKU, nil, nil, nil, nil, nil, nil, 0)
   end
   local key = PREFIX .. 'sku:' .. SKU
-  if SEQ == s.move_seq then
-    local refused = tonumber(redis.call('HGET', key, 'move_refused') or 0)
-    if refused == SEQ then
+  local last, refused = unpack(call('HMGET', key, 'move_seq', 'move_refused'))
+  last = tonumber(last) or 0
+  if SEQ == last then
+    if tonumber(refused) == SEQ then
       return TOO_FEW, s.available
     end
     return UNCHANGED, 0
   end
-  if SEQ < s.move_seq then
-    return OUT_OF_ORDER, s.move_seq
+  if SEQ < last then
+    return OUT_OF_ORDER, last
   end
   if s.broken then
     return INVARIANT_BREACH, 0
@@ -63,7 +55,7 @@ local function apply()
   if available < 0 or safety < 0 then
     -- The verdict is kept: whoever drives this movement next must hear the same.
     if s.version > 0 then
-      redis.call('HSET', key, 'move_seq', SEQ, 'move_refused', SEQ)
+      call('HSET', key, 'move_seq', SEQ, 'move_refused', SEQ)
     end
     return TOO_FEW, s.available
   end

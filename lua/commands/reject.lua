@@ -11,23 +11,21 @@
 --   then per item: outbox entry id, field
 -- Returns: flat array: now ms, n times code, then the terms of each SKU touched
 --@include codes
---@include transitions
+--@rules reject expire
 --@include shard
 --@include stock
+--@include writes
 --@include records
---@include deadlines
 --@include moves
 --@include finish
 
 local function undo(r)
-  for _, line in ipairs(r.lines) do
-    local s = get_sku(line.sku)
-    s.unsettled = s.unsettled - line.quantity
-    s.safety_stock = s.safety_stock + line.from_safety
-    s.available = s.available + line.quantity - line.from_safety
-    s.dirty = true
+  move_units(r, 'unsettled', 'available', -1)
+  for i = 1, r.n, 4 do
+    local s, from_safety = skus[r[i]], r[i + 3]
+    s.available = s.available - from_safety
+    s.safety_stock = s.safety_stock + from_safety
   end
-  uncount(r)
 end
 
-return finish('reject', undo)
+return finish('reject', REJECT_RULES, undo)

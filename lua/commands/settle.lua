@@ -11,22 +11,22 @@
 --   then per item: outbox entry id, field
 -- Returns: flat array: now ms, n times code, then the terms of each SKU touched
 --@include codes
---@include transitions
+--@rules settle expire
 --@include shard
 --@include stock
+--@include writes
 --@include records
---@include deadlines
 --@include moves
 --@include finish
 
 local function deduct(r)
-  for _, line in ipairs(r.lines) do
-    local s = get_sku(line.sku)
-    s.unsettled = s.unsettled - line.quantity
-    s.on_hand = s.on_hand - line.quantity
-    s.sold = s.sold + line.quantity
+  for i = 1, r.n, 4 do
+    local s, quantity = skus[r[i]], r[i + 1]
+    s.unsettled = s.unsettled - quantity
+    s.on_hand = s.on_hand - quantity
+    s.sold = s.sold + quantity
     s.dirty = true
   end
 end
 
-return finish('settle', deduct)
+return finish('settle', SETTLE_RULES, deduct)

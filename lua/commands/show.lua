@@ -8,7 +8,7 @@
 -- Returns: flat array: now ms, then each record, or '' where there is none
 --@include shard
 
-local records = redis.call('HMGET', RESERVATIONS, unpack(ARGV, 2))
+local records = call('HMGET', RESERVATIONS, unpack(ARGV, 2))
 local reply = { NOW }
 for i = 1, #records do
   reply[i + 1] = records[i] or ''

@@ -1,16 +1,13 @@
 -- The frame of commands that mirror the ledger's word back and acknowledge the outbox.
 -- ARGV[2] = consumer group, ARGV[3] = n, then per item: outbox entry id, field.
-local OUTBOX = KEYS[2]
-local GROUP = ARGV[2]
-local N = tonumber(ARGV[3])
 local announced = {}
 
-local function mirror(field, text, event, move)
+local function mirror(field, text, rules, move)
   local r = parse_record(text)
   if not r then
     return INVARIANT_BREACH
   end
-  local rule = TRANSITIONS[event][r.state]
+  local rule = rules[r.state]
   if type(rule) == 'number' then
     return rule
   end
@@ -18,28 +15,33 @@ local function mirror(field, text, event, move)
     return INVARIANT_BREACH
   end
   move(r)
-  r.state = rule
-  r.deadline = NOW -- from here on: when it ended
-  stage_record(field, format_record(r))
-  stage_ended(field)
+  stage_record(field, with_deadline(r, rule, NOW)) -- from here on: when it ended
+  add_field(ended_adds, field)
   announced[#announced + 1] = field
   return DONE
 end
 
+local function acknowledge(done)
+  local outbox = KEYS[2]
+  call('XACK', outbox, ARGV[2], unpack(done))
+  call('XDEL', outbox, unpack(done))
+end
+
 -- Runs move(r) for each confirmed reservation. Entries whose work is done are acknowledged and
 -- removed; others stay pending. Replies now, n x code.
-local function finish(event, move)
+local function finish(event, rules, move)
+  local n = tonumber(ARGV[3])
   local fields, done, reply = {}, {}, { NOW }
-  for i = 1, N do
-    fields[i] = ARGV[3 + 2 * i]
+  for i = 1, n do
+    fields[i] = ARGS[3 + 2 * i]
   end
-  local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
-  for i = 1, N do
+  local records = call('HMGET', RESERVATIONS, unpack(fields))
+  for i = 1, n do
     local text = fresh[fields[i]] or records[i]
-    local code = text and mirror(fields[i], text, event, move) or UNKNOWN_RESERVATION
+    local code = text and mirror(fields[i], text, rules, move) or UNKNOWN_RESERVATION
     reply[i + 1] = code
     if code == DONE or code == UNCHANGED or code == UNKNOWN_RESERVATION then
-      done[#done + 1] = ARGV[2 + 2 * i]
+      done[#done + 1] = ARGS[2 + 2 * i]
     end
   end
   local breach = commit()
@@ -47,11 +49,10 @@ local function finish(event, move)
     return redis.error_reply('INVARIANT ' .. breach)
   end
   if #done > 0 then
-    redis.call('XACK', OUTBOX, GROUP, unpack(done))
-    redis.call('XDEL', OUTBOX, unpack(done))
+    acknowledge(done)
   end
   if #announced > 0 then
-    redis.call('PUBLISH', PREFIX .. 'finished', event .. ':' .. table.concat(announced, ','))
+    call('PUBLISH', PREFIX .. 'finished', event .. ':' .. table.concat(announced, ','))
   end
   return append_skus(reply)
 end

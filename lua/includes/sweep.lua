@@ -1,4 +1,6 @@
 -- Expires what is due, a bounded number at a time, as part of the calling script.
+local SWEEP_MAX = 256 -- due reservations a script of requests may expire
+local DUE_PAGE = 16
 local swept_lists = {} -- { name, taken, whole } to be trimmed after commit
 local swept = 0        -- reservations looked at
 local expired = 0      -- reservations expired
@@ -6,12 +8,11 @@ local stuck = 0        -- due reservations left alone: a SKU of theirs, or their
 local due_names = {}   -- lists that are due, oldest first, as far as they were asked for
 local due_asked = 0
 local due_at = 1
-local DUE_PAGE = 16
 
 -- The list to be swept now; nil when nothing more is due.
 local function current_list()
   if due_at > due_asked then
-    local names = redis.call('ZRANGEBYSCORE', PREFIX .. 'due', '-inf',
+    local names = call('ZRANGEBYSCORE', PREFIX .. 'due', '-inf',
       math.floor(NOW / DUE_STEP_MS), 'LIMIT', due_asked, DUE_PAGE)
     for i, name in ipairs(names) do
       due_names[due_asked + i] = name
@@ -24,8 +25,8 @@ end
 local function sweep_record(field, text)
   local r = parse_record(text)
   if r and not is_due(r) then
-    if type(TRANSITIONS.expire[r.state]) == 'string' then
-      stage_due(field, r.deadline) -- its deadline has moved
+    if type(EXPIRE_RULES[r.state]) == 'string' then
+      add_field(due_list(r.deadline), field) -- its deadline has moved
     end
     return
   end
@@ -33,36 +34,43 @@ local function sweep_record(field, text)
     expired = expired + 1
   else
     stuck = stuck + 1
-    stage_due(field, NOW + 60000) -- looked at again in a minute, never forgotten
+    add_field(due_list(NOW + 60000), field) -- looked at again in a minute, never forgotten
   end
 end
 
+-- How many of the fields were looked at: as many as their lines allow.
 local function sweep_fields(fields)
-  local records = redis.call('HMGET', RESERVATIONS, unpack(fields))
+  local records = call('HMGET', RESERVATIONS, unpack(fields))
   for i, field in ipairs(fields) do
+    if moved_lines >= LINES_MAX then
+      return i - 1
+    end
     local text = fresh[field] or records[i]
     if text then
       sweep_record(field, text)
     end
   end
+  return #fields
 end
 
--- Sweeps up to `limit` more entries of one list; false when nothing more is due.
-local function sweep(limit)
-  local list = limit > 0 and current_list()
+-- Sweeps up to `limit` more entries of one list; false when nothing more is due, nil when this
+-- script, which may sweep `most` in all, has done its share.
+local function sweep(limit, most)
+  limit = math.min(limit, most - swept)
+  if limit <= 0 or moved_lines >= LINES_MAX then
+    return nil
+  end
+  local list = current_list()
   if not list then
     return false
   end
   local mark = swept_lists[due_at]
   local first = mark and mark.taken or 0
-  local fields = redis.call('LRANGE', PREFIX .. 'due:' .. list, first, first + limit - 1)
-  local taken = first + #fields
-  local whole = #fields < limit
-  swept_lists[due_at] = { name = list, taken = taken, whole = whole }
-  swept = swept + #fields
-  if #fields > 0 then
-    sweep_fields(fields)
-  end
+  local fields = call('LRANGE', PREFIX .. 'due:' .. list, first, first + limit - 1)
+  local taken = #fields > 0 and sweep_fields(fields) or 0
+  local whole = taken == #fields and taken < limit
+  swept_lists[due_at] = { name = list, taken = first + taken, whole = whole }
+  swept = swept + taken
   if whole then
     due_at = due_at + 1
   end
@@ -74,10 +82,10 @@ local function trim_swept()
   for _, mark in ipairs(swept_lists) do
     local key = PREFIX .. 'due:' .. mark.name
     if mark.whole then
-      redis.call('DEL', key)
-      redis.call('ZREM', PREFIX .. 'due', mark.name)
+      call('DEL', key)
+      call('ZREM', PREFIX .. 'due', mark.name)
     else
-      redis.call('LTRIM', key, mark.taken, -1)
+      call('LTRIM', key, mark.taken, -1)
     end
   end
 end

@@ -188,6 +188,17 @@ async def test_paying_and_extending_in_time_need_no_sound_counters(stocked: Shop
     assert await stocked.extend("paying", 10 * TTL_MS) is Reply.DONE
 
 
+@pytest.mark.parametrize("garbled", ["", "2", "2|0|0|0", "2|0|0|0|0|0", "-1|0|0|0|0", "x|0|0|0|0"])
+async def test_settings_that_cannot_be_read_are_not_taken_for_none(
+    stocked: Shop, garbled: str
+) -> None:
+    await stocked.raw("HSET", SKU, "settings", garbled)
+    before = await stocked.dump()
+    assert (await stocked.hold("new")).code == Reply.INVARIANT_BREACH
+    assert await stocked.dump() == before
+    assert await stocked.release("held") is Reply.DONE, "what is held can still go back"
+
+
 GARBLED = {
     "empty": "",
     "cut": "h|1800000000000|18",

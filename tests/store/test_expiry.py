@@ -195,3 +195,33 @@ async def test_the_store_has_a_clock_of_its_own(shop: Shop) -> None:
     shop.now_ms = answer.now_ms + BUCKET_MS
     assert await shop.expire() == 1
     assert field_of("a") in await shop.rows()
+
+
+LARGE_CART = tuple((f"sku-{n:02d}", 1) for n in range(50))
+
+
+async def large_carts_that_are_due(shop: Shop, carts: int) -> None:
+    for sku, _ in LARGE_CART:
+        await shop.put(sku, carts)
+    await shop.hold_all(*(request(f"k{n}", *LARGE_CART) for n in range(carts)))
+    shop.pass_ms(TTL_MS)
+
+
+async def test_a_shortage_expires_some_hundred_lines_at_a_time(shop: Shop) -> None:
+    await large_carts_that_are_due(shop, 30)
+    await shop.put("phone", 1)
+    await shop.held("paid", ttl_ms=BUCKET_MS)
+    shop.pass_ms(BUCKET_MS)
+    assert (await shop.hold("new")).code == Reply.MORE_DUE
+    assert await shop.terms("sku-00") == Terms(30, 11, held=19)
+    codes = [(await shop.hold("new")).code for _ in range(2)]
+    assert codes == [Reply.MORE_DUE, Reply.HELD]
+    assert await shop.state("paid") is State.EXPIRED
+
+
+async def test_a_sweep_of_large_carts_takes_several_calls_and_is_whole(shop: Shop) -> None:
+    await large_carts_that_are_due(shop, 30)
+    assert await shop.commands.expire_due(20) == Sweep(20, 20, 0)
+    assert await shop.commands.expire_due(100) == Sweep(10, 10, 0)
+    assert await shop.commands.expire_due(100) == Sweep(0, 0, 0)
+    assert await shop.terms("sku-49") == Terms(30, 30)

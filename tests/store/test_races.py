@@ -130,9 +130,7 @@ async def test_anything_goes_for_a_long_time(shops: list[Shop]) -> None:
 
 # Negative controls: without a protection, the same harness finds the damage.
 
-CHECK = (
-    "if not enough then\n    return enough == nil and MORE_DUE or SOLD_OUT, s.available\n  end\n"
-)
+CHECK = "  if s.available < quantity then\n    return refuse_shortage(s, quantity)\n  end\n"
 ASSERTION = "if s.dirty and not is_balanced(s) then"
 SOUNDNESS = "s.broken = not is_balanced(s)"
 REPLAY = "local before = fresh[field] or known[i]"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from gateway.core.errors import InvariantBreach
 from gateway.core.ids import make_id
@@ -93,22 +94,26 @@ def test_a_garbled_record_is_no_reservation(record: str) -> None:
         parse_record(FIELD, 0, record)
 
 
+CHANGES = """
+local r = parse_record(ARGV[1])
+return { r.buyer, with_state(r, ARGV[2]), with_deadline(r, ARGV[2], tonumber(ARGV[3])),
+  with_payment(r, ARGV[2], ARGV[4]), with_payment(r, ARGV[2], ARGV[4], format_lines(r)) }
+"""
+
+
 class LuaRecords:
-    """Runs records written by Python through the Lua parser and formatter."""
+    """Runs records written by Python through the Lua functions that change them."""
 
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
         self.shop = self.runner.run(Shop.open(url))
-        root = scripts.lua_root() / "includes"
-        parts = [(root / f"{name}.lua").read_text() for name in ("shard", "stock", "records")]
-        self.text = "\n".join(
-            [*parts, "return { format_record(parse_record(ARGV[2])), parse_record(ARGV[2]).buyer }"]
-        )
+        records = (scripts.lua_root() / "includes" / "records.lua").read_text()
+        self.text = records + CHANGES
 
-    def through(self, record: str) -> str:
-        call = self.shop.raw("EVAL", self.text, 1, keys.reservations(0), 1, record)
-        text: str = self.runner.run(call)[0].decode()
-        return text
+    def changed(self, record: str, *changes: str | int) -> list[str]:
+        """The buyer, and the record in a state, with a deadline, with a payment and new lines."""
+        call = self.shop.raw("EVAL", self.text, 1, keys.reservations(0), record, *changes)
+        return [text.decode() for text in self.runner.run(call)]
 
     def close(self) -> None:
         self.runner.run(self.shop.close())
@@ -129,7 +134,16 @@ def lua_records(request: pytest.FixtureRequest) -> Iterator[LuaRecords]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(row=reservations)
-def test_lua_reads_and_writes_the_same_record(lua_records: LuaRecords, row: Reservation) -> None:
-    record = format_record(row)
-    assert lua_records.through(record) == record
+@given(row=reservations, state=st.sampled_from(State), deadline_ms=moments, ref=texts)
+def test_lua_changes_what_it_is_told_and_nothing_else(
+    lua_records: LuaRecords, row: Reservation, state: State, deadline_ms: int, ref: str
+) -> None:
+    told = lua_records.changed(format_record(row), LETTERS[state], deadline_ms, ref)
+    paid = format_record(replace(row, state=state, payment_ref=ref))
+    assert told == [
+        row.buyer,
+        format_record(replace(row, state=state)),
+        format_record(replace(row, state=state, deadline_ms=deadline_ms)),
+        paid,
+        paid,
+    ]

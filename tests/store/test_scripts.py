@@ -1,5 +1,6 @@
 """The loader: includes resolved, headers complete, and clear words when something is missing."""
 
+import re
 from hashlib import sha1
 from pathlib import Path
 
@@ -60,16 +61,49 @@ def test_a_command_without_a_header_is_refused(text: str) -> None:
         scripts.parse_header(text)
 
 
-def test_includes_come_first_each_once_in_the_order_named(root: Path) -> None:
-    (root / "includes" / "codes.lua").write_text("local A = 1\n")
-    (root / "includes" / "more.lua").write_text("local B = A\n")
-    text = GOOD.replace("--@include codes\n", "--@include codes\n--@include more\n")
-    (root / "commands" / "thing.lua").write_text(text)
+def test_includes_stand_where_they_are_named(root: Path) -> None:
+    (root / "includes" / "codes.lua").write_text("local a = 1\n")
+    (root / "includes" / "more.lua").write_text("local b = a\n")
+    tail = "local function f()\n--@include more\n  return b\nend\n"
+    (root / "commands" / "thing.lua").write_text(GOOD + tail)
     loaded = scripts.load("thing")
-    assert loaded.text.startswith("local A = 1\n\nlocal B = A\n")
-    assert loaded.text.endswith(text)
+    head, _, rest = GOOD.partition("--@include codes\n")
+    assert loaded.text == f"{head}local a = 1\n\n{rest}{tail}".replace(
+        "--@include more\n", "local b = a\n\n"
+    )
     assert loaded.sha == sha1(loaded.text.encode()).hexdigest()
     assert (loaded.name, loaded.header.purpose) == ("thing", "Does a thing, and says so.")
+
+
+def test_constants_are_written_out(root: Path) -> None:
+    (root / "includes" / "codes.lua").write_text("local DONE = 9\nlocal MAX = 10 -- at most\n")
+    body = "local NOW = MAX\nlocal DONE_AT = DONE + MAX\nreturn { DONE, 'UNDONE', DONE_AT, NOW }\n"
+    (root / "commands" / "thing.lua").write_text(GOOD + body)
+    text = scripts.load("thing").text
+    assert "local DONE = " not in text
+    assert text.endswith(
+        "local NOW = 10\nlocal DONE_AT = 9 + 10\nreturn { 9, 'UNDONE', DONE_AT, NOW }\n"
+    )
+
+
+def test_rules_are_rows_of_the_table(root: Path) -> None:
+    (root / "includes" / "codes.lua").write_text("")
+    (root / "commands" / "thing.lua").write_text(GOOD + "--@rules pay settle\n")
+    text = scripts.load("thing").text
+    row = "h = 'p', p = 10, c = 13, s = 13, j = 14, r = 12, x = 11"
+    assert f"local PAY_RULES = {{ {row} }}\nlocal SETTLE_RULES = {{ h = 19," in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_name_is_a_constant_of_two_values(name: str) -> None:
+    root = scripts.lua_root()
+    command = (root / "commands" / f"{name}.lua").read_text()
+    parts = [
+        (root / "includes" / f"{part}.lua").read_text()
+        for part in re.findall(r"^--@include (\w+)$", command, re.MULTILINE)
+    ]
+    names = re.findall(r"^local ([A-Z][A-Z_]*) = ", "\n".join([*parts, command]), re.MULTILINE)
+    assert len(names) == len(set(names))
 
 
 def test_a_missing_command_or_include_is_named(root: Path) -> None:

@@ -202,10 +202,37 @@ async def test_a_large_batch_of_steps(shop: Shop, store_url: str) -> None:
     await shop.put("phone", size, buyer_limit=1)
     keys = [f"k{n}" for n in range(size)]
     await shop.hold_all(*(request(key, buyer=key) for key in keys))
-    for event in (Event.EXTEND, Event.PAY, Event.CONFIRM):
+    for event in (Event.EXTEND, Event.PAY):
         answers = await shop.act(event, keys, STEPS[event])
+        assert {answer.code for answer in answers} == {Reply.DONE}
+    for begin in range(0, size, 512):
+        answers = await shop.act(Event.CONFIRM, keys[begin : begin + 512], STEPS[Event.CONFIRM])
         assert {answer.code for answer in answers} == {Reply.DONE}
     assert await shop.terms() == Terms(size, 0, unsettled=size)
     entries = [(entry.entry_id, entry.field) for entry in await shop.outbox.read_new(4096, 0.0)]
     assert set(await shop.commands.settle(entries)) == {Reply.DONE}
     assert await shop.terms() == Terms(0, 0, sold=size)
+
+
+LARGE_CART = tuple((f"sku-{n:02d}", 1) for n in range(50))
+
+
+@pytest.mark.parametrize("event", [Event.CONFIRM, Event.RELEASE])
+async def test_a_script_moves_some_hundred_lines_and_leaves_the_rest(
+    shop: Shop, event: Event
+) -> None:
+    for sku, _ in LARGE_CART:
+        await shop.put(sku, 30)
+    keys = [f"k{n}" for n in range(30)]
+    await shop.hold_all(*(request(key, *LARGE_CART) for key in keys))
+    rounds = []
+    while keys:
+        answers = await shop.act(event, keys, STEPS[event])
+        assert {answer.code for answer in answers} <= {Reply.DONE, Reply.MORE_DUE}
+        left = [key for key, a in zip(keys, answers, strict=True) if a.code == Reply.MORE_DUE]
+        assert left == keys[len(keys) - len(left) :], "they are served in order"
+        rounds.append(len(keys) - len(left))
+        keys = left
+    assert rounds == [11, 11, 8]
+    sold = event is Event.CONFIRM
+    assert await shop.terms("sku-49") == (Terms(30, 0, unsettled=30) if sold else Terms(30, 30))

@@ -1,5 +1,6 @@
-"""The table of legal moves: the same in Lua and Python, complete, and what really happens."""
+"""The table of legal moves: complete, given to every command, and what really happens."""
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
@@ -15,12 +16,9 @@ from tests.store.shop import CAP_MS, TTL_MS, WINDOW_MS, Shop, field_of
 
 TO_LIST = """
 local out = {}
-for event, row in pairs(TRANSITIONS) do
-  for state, rule in pairs(row) do
-    out[#out + 1] = event
-    out[#out + 1] = state
-    out[#out + 1] = rule
-  end
+for state, rule in pairs(%s_RULES) do
+  out[#out + 1] = state
+  out[#out + 1] = rule
 end
 return out
 """
@@ -37,21 +35,28 @@ def include(name: str) -> str:
     return (scripts.lua_root() / "includes" / f"{name}.lua").read_text()
 
 
-async def lua_table(shop: Shop) -> dict[Event, dict[State, Rule]]:
-    """The table that the scripts use, as the store itself reads it."""
-    text = include("codes") + include("transitions") + TO_LIST
-    flat = await shop.raw("EVAL", text, 0)
-    table: dict[Event, dict[State, Rule]] = {}
-    for event, letter, rule in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-        row = table.setdefault(Event(event.decode()), {})
-        row[STATES[letter.decode()]] = (
-            STATES[rule.decode()] if isinstance(rule, bytes) else Reply(rule)
-        )
-    return table
+def rows_in(name: str) -> dict[str, str]:
+    """EVENT -> the line that defines its rules, of the text of a command."""
+    lines = scripts.load(name).text.splitlines()
+    found = (re.match(r"local ([A-Z]+)_RULES = ", line) for line in lines)
+    return {match[1]: match.string for match in found if match}
 
 
-async def test_lua_and_python_agree(shop: Shop) -> None:
-    assert await lua_table(shop) == TRANSITIONS
+@pytest.mark.parametrize("event", Event)
+async def test_a_command_has_the_rules_of_its_event(shop: Shop, event: Event) -> None:
+    """As the store itself reads them."""
+    name = "expire_due" if event is Event.EXPIRE else event.value
+    rows = rows_in(name)
+    assert set(rows) == {event.value.upper(), "EXPIRE"}
+    for wanted in {event, Event.EXPIRE}:
+        row = wanted.value.upper()
+        flat = await shop.raw("EVAL", rows[row] + TO_LIST % row, 0)
+        assert {
+            STATES[letter.decode()]: STATES[rule.decode()]
+            if isinstance(rule, bytes)
+            else Reply(rule)
+            for letter, rule in zip(flat[::2], flat[1::2], strict=True)
+        } == TRANSITIONS[wanted]
 
 
 async def test_the_codes_of_lua_and_python_agree(shop: Shop) -> None:
