@@ -3,10 +3,12 @@
 import atexit
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _alive: set["Child"] = set()
 
@@ -16,6 +18,8 @@ class Child:
 
     Stopping it stops everything it started. What is still running when the interpreter exits is
     killed.
+
+    user: who runs it, for programs that refuse root.
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class Child:
         cwd: Path,
         log: Path,
         env: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> None:
         self.log = log
         with log.open("ab") as output:
@@ -36,6 +41,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **as_user(user),
             )
         _alive.add(self)
 
@@ -79,6 +85,13 @@ class Child:
     def output(self) -> str:
         """Everything it has printed so far."""
         return self.log.read_text(errors="replace")
+
+
+def as_user(user: str | None) -> dict[str, Any]:
+    """Arguments of subprocess.Popen that make it run as `user`; none for None."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def processes_in(folder: Path) -> list[int]:
