@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.postgres import PostgresServer
 from tests.support.servers import Kind, RedisServer, ServerMissing, in_ci
 from tests.support.soak_report import SoakReport
 
@@ -34,6 +35,16 @@ def make_server(kind: Kind, **options: Any) -> RedisServer:
         pytest.skip(str(missing))
 
 
+def make_postgres(**options: Any) -> PostgresServer:
+    """The same for PostgreSQL."""
+    try:
+        return PostgresServer(**options)
+    except ServerMissing as missing:
+        if in_ci():
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One Redis for the whole run, with the shipped settings. Do not kill it: `start_server`."""
@@ -45,6 +56,13 @@ def redis_server() -> Iterator[RedisServer]:
 def valkey_server() -> Iterator[RedisServer]:
     """One Valkey for the whole run, with the shipped settings. Do not kill it: `start_server`."""
     with make_server("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole run, without fsync; a database a test: `new_database()`."""
+    with make_postgres() as server:
         yield server
 
 

@@ -1,33 +1,20 @@
 """The final deduction: a batch of confirmed reservations, each taken once, whole or not at all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, select, update
 
 from gateway.core.errors import InvariantBreach
-from gateway.ledger.engine import insert_rows
+from gateway.ledger.bulk import Values, among, change_rows, insert_rows, is_server, listing
 from gateway.ledger.tables import deduction_lines, deductions, journal, stock
 from gateway.ledger.types import Deduction, DeductionLine, Outcome, Reason
 
-IN_MAX = 1000  # values in one IN (...), well below what drivers allow
 ACTOR = "settler"
 
-# The condition repeats what was decided under the row locks: whatever decided, the ledger
-# never takes more than it has.
-TAKE = (
-    update(stock)
-    .where(stock.c.sku == bindparam("of_sku"), stock.c.on_hand >= bindparam("taken"))
-    .values(
-        on_hand=stock.c.on_hand - bindparam("taken"),
-        sold=stock.c.sold + bindparam("taken"),
-        safety_stock=stock.c.safety_stock - bindparam("taken_safety"),
-    )
-)
-
-
-Values = tuple[Any, ...]
+TAKING = ("of_sku", "taken", "taken_safety")
 DEDUCTION_COLUMNS = (
     "reservation_id",
     "outcome",
@@ -92,26 +79,15 @@ def deduct(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> l
 
 def lock_shelves(connection: Connection, skus: Iterable[str]) -> dict[str, Shelf]:
     """The SKUs' stock, locked until the transaction ends, always in the same order."""
-    shelves = {}
-    for part in chunks(sorted(skus)):
-        rows = connection.execute(
-            select(stock.c.sku, stock.c.on_hand, stock.c.safety_stock)
-            .where(stock.c.sku.in_(part))
-            .order_by(stock.c.sku)
-            .with_for_update()
-        )
-        shelves.update({sku: Shelf(on_hand, safety) for sku, on_hand, safety in rows})
-    return shelves
+    rows = connection.execute(_shelves(is_server(connection)), listing(connection, skus))
+    return {sku: Shelf(on_hand, safety) for sku, on_hand, safety in rows}
 
 
 def recorded_outcomes(connection: Connection, reservation_ids: Iterable[str]) -> dict[str, Outcome]:
     """The outcomes of those that were decided before."""
-    columns = (deductions.c.reservation_id, deductions.c.outcome, deductions.c.reason)
-    known = {}
-    for part in chunks(sorted(reservation_ids)):
-        rows = connection.execute(select(*columns).where(columns[0].in_(part)))
-        known.update({id_: Outcome(id_, said == "settled", why) for id_, said, why in rows})
-    return known
+    query = _decided(is_server(connection))
+    rows = connection.execute(query, listing(connection, reservation_ids))
+    return {id_: Outcome(id_, said == "settled", why) for id_, said, why in rows}
 
 
 def decide(
@@ -119,20 +95,18 @@ def decide(
 ) -> Plan:
     """Take the reservations one by one, in order, off the shelves. No I/O."""
     plan = Plan(outcomes=known)
+    outcomes = plan.outcomes
     for deduction in batch:
-        if deduction.reservation_id in plan.outcomes:
+        id_ = deduction.reservation_id
+        if id_ in outcomes:
             continue
         reason = _refusal(deduction, shelves)
-        plan.outcomes[deduction.reservation_id] = Outcome(
-            deduction.reservation_id, not reason, reason
-        )
+        outcomes[id_] = Outcome(id_, not reason, reason)
         plan.deductions.append(_deduction_values(deduction, reason, now_ms))
-        plan.lines.extend(_line_values(deduction.reservation_id, x) for x in deduction.lines)
-        if not reason:
-            plan.journal.extend(
-                _take(shelves[line.sku], line, deduction.reservation_id, now_ms)
-                for line in deduction.lines
-            )
+        for line in deduction.lines:
+            plan.lines.append((id_, line.sku, line.quantity, line.from_safety))
+            if not reason:
+                plan.journal.append(_take(shelves[line.sku], line, id_, now_ms))
     return plan
 
 
@@ -146,34 +120,57 @@ def write(connection: Connection, plan: Plan, shelves: dict[str, Shelf]) -> None
     insert_rows(connection, journal, JOURNAL_COLUMNS, plan.journal)
 
 
-def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    """`values` in parts that fit into one IN (...)."""
-    for start in range(0, len(values), IN_MAX):
-        yield values[start : start + IN_MAX]
+def take(
+    of_sku: ColumnElement[str], taken: ColumnElement[int], taken_safety: ColumnElement[int]
+) -> Update:
+    """The change of a SKU's stock.
+
+    The condition repeats what was decided under the row locks: whatever decided, the ledger
+    never takes more than it has.
+    """
+    return (
+        update(stock)
+        .where(stock.c.sku == of_sku, stock.c.on_hand >= taken)
+        .values(
+            on_hand=stock.c.on_hand - taken,
+            sold=stock.c.sold + taken,
+            safety_stock=stock.c.safety_stock - taken_safety,
+        )
+    )
+
+
+@lru_cache(maxsize=2)
+def _shelves(on_server: bool) -> Select[Any]:
+    return (
+        select(stock.c.sku, stock.c.on_hand, stock.c.safety_stock)
+        .where(among(stock.c.sku, on_server))
+        .order_by(stock.c.sku)
+        .with_for_update()
+    )
+
+
+@lru_cache(maxsize=2)
+def _decided(on_server: bool) -> Select[Any]:
+    columns = (deductions.c.reservation_id, deductions.c.outcome, deductions.c.reason)
+    return select(*columns).where(among(columns[0], on_server))
 
 
 def _take_stock(connection: Connection, shelves: dict[str, Shelf]) -> None:
     takings = [
-        {"of_sku": sku, "taken": shelf.taken, "taken_safety": shelf.taken_safety}
-        for sku, shelf in shelves.items()
-        if shelf.taken
+        (sku, shelf.taken, shelf.taken_safety) for sku, shelf in shelves.items() if shelf.taken
     ]
-    if not takings:
-        return
-    if connection.dialect.supports_sane_multi_rowcount:
-        updated = (connection.execute(TAKE, takings)).rowcount
-    else:
-        updated = sum([connection.execute(TAKE, one).rowcount for one in takings])
-    if updated != len(takings):
+    if change_rows(connection, take, TAKING, takings) != len(takings):
         raise InvariantBreach("the ledger's stock changed under its own lock; nothing was deducted")
 
 
 def _refusal(deduction: Deduction, shelves: dict[str, Shelf]) -> Reason:
-    if any(line.sku not in shelves for line in deduction.lines):
-        return "unknown-sku"
-    if any(line.quantity > shelves[line.sku].on_hand for line in deduction.lines):
-        return "shortfall"
-    return ""
+    short = False
+    for line in deduction.lines:
+        shelf = shelves.get(line.sku)
+        if shelf is None:
+            return "unknown-sku"
+        short = short or line.quantity > shelf.on_hand
+    return "shortfall" if short else ""
 
 
 def _take(shelf: Shelf, line: DeductionLine, reservation_id: str, now_ms: int) -> Values:
@@ -211,7 +208,3 @@ def _deduction_values(deduction: Deduction, reason: Reason, now_ms: int) -> Valu
         deduction.confirmed_ms,
         now_ms,
     )
-
-
-def _line_values(reservation_id: str, line: DeductionLine) -> Values:
-    return (reservation_id, line.sku, line.quantity, line.from_safety)

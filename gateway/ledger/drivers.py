@@ -1,4 +1,4 @@
-"""How a transaction reaches a database: SQLite in threads, a server over the network.
+"""How a transaction reaches a database: SQLite in threads, PostgreSQL over the network.
 
 SQLite takes one writer: other processes are waited for by `busy_timeout`, and BEGIN IMMEDIATE
 takes the write lock before the first read, so what a transaction read still holds when it writes.
@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from gateway.core.errors import SetupError
@@ -22,7 +21,6 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 READERS_MAX = 4
-SERVER_WRITERS_MAX = 8
 FORMS = "write sqlite:///path/to/ledger.db or postgresql+asyncpg://host/name"
 
 
@@ -77,30 +75,6 @@ class SqliteDriver:
                 return work(connection)
 
 
-class ServerDriver:
-    """Transactions over the network, on the event loop."""
-
-    writers_max = SERVER_WRITERS_MAX
-    readers_max = READERS_MAX
-    abandons = True
-
-    def __init__(self, url: URL) -> None:
-        self.url = url
-        size = READERS_MAX + SERVER_WRITERS_MAX
-        self._engine = create_async_engine(url, pool_size=size, max_overflow=0)
-
-    async def run(self, work: Work[T], *, writes: bool) -> T:
-        # Reads see one snapshot. Writers see what was committed while they waited for a row.
-        level = "READ COMMITTED" if writes else "REPEATABLE READ"
-        async with self._engine.connect() as connection:
-            await connection.execution_options(isolation_level=level)
-            async with connection.begin():
-                return await connection.run_sync(work)
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-
 def driver_for(url: str, timeout_s: float) -> Driver:
     """The driver for an address; nothing is opened yet.
 
@@ -110,13 +84,9 @@ def driver_for(url: str, timeout_s: float) -> Driver:
     parsed = _parse(url)
     if _is_sqlite(parsed):
         return SqliteDriver(parsed.set(drivername="sqlite"), timeout_s)
-    try:
-        return ServerDriver(parsed.set(drivername="postgresql+asyncpg"))
-    except (SQLAlchemyError, ImportError) as error:
-        raise SetupError(
-            f"the ledger's address {describe(parsed)} cannot be used: {error}",
-            hint="install the driver: pip install asyncpg",
-        ) from error
+    from gateway.ledger.server_driver import ServerDriver
+
+    return ServerDriver(parsed, timeout_s)
 
 
 def sqlite_file(url: URL) -> Path | None:
@@ -171,7 +141,7 @@ def _sqlite_engine(url: URL, timeout_s: float, *, in_memory: bool) -> Engine:
     pool: dict[str, Any] = {"pool_size": READERS_MAX + 1, "max_overflow": 0}
     if in_memory:
         pool = {"poolclass": StaticPool}
-    engine = create_engine(url, connect_args=connect_args, **pool)
+    engine = create_engine(url, connect_args=connect_args, hide_parameters=True, **pool)
     pragmas = (
         # Give up on another process's lock before the caller gives up on us.
         f"busy_timeout = {int(timeout_s * 800)}",

@@ -1,12 +1,11 @@
 """Transactions with turns and deadlines, on any driver."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Dialect, Table, insert
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from gateway.core.clock import Clock
@@ -14,6 +13,15 @@ from gateway.core.errors import InvariantBreach, LedgerUnavailable
 from gateway.ledger.drivers import Driver, Work
 
 T = TypeVar("T")
+
+RUNS_MAX = 5
+"""Runs of one write that keeps clashing with others."""
+
+CLASH_PAUSE_S = 0.02
+"""Longest pause after the first clash; it grows with each."""
+
+CLASHES = ("40001", "40P01")
+"""SQLSTATE of a failed serialization and of a deadlock: nothing was committed."""
 
 
 class Database:
@@ -47,19 +55,25 @@ class Database:
         return await self._bounded(work, writes=False, timeout_s=timeout_s)
 
     async def write(self, work: Work[T], *, timeout_s: float | None = None) -> T:
-        """Run `work` and commit it.
+        """Run `work` and commit it; after a clash with other writers, again on what they wrote.
 
-        A clash with another writer's new row shows as a violated key: the second run sees that
-        row. A violation that stays is our own mistake.
+        A clash shows as a deadlock, a failed serialization, or a violated key. A violation that
+        stays is our own mistake.
         """
-        try:
-            return await self._bounded(work, writes=True, timeout_s=timeout_s)
-        except IntegrityError:
-            pass
+        for clashes in range(1, RUNS_MAX):
+            try:
+                return await self._bounded(work, writes=True, timeout_s=timeout_s)
+            except IntegrityError as error:
+                if clashes > 1:
+                    raise InvariantBreach(f"the ledger refused a write: {error.orig}") from error
+            except DBAPIError:
+                await self._clock.sleep(self._clock.jitter() * clashes * CLASH_PAUSE_S)
         try:
             return await self._bounded(work, writes=True, timeout_s=timeout_s)
         except IntegrityError as error:
             raise InvariantBreach(f"the ledger refused a write: {error.orig}") from error
+        except DBAPIError as error:
+            raise LedgerUnavailable(f"the ledger failed {RUNS_MAX} times: {error.orig}") from error
 
     async def close(self) -> None:
         """Let running work end, then drop the connections. Calls after it find no ledger."""
@@ -81,11 +95,11 @@ class Database:
                 self._check_open(turn)
                 task = self._start(turn, self._driver.run(work, writes=writes))
                 return await self._outlived_by(task)
-        except IntegrityError:
-            raise
         except TimeoutError as error:
             raise LedgerUnavailable(f"the ledger did not answer in {limit_s:g} s") from error
         except DBAPIError as error:
+            if writes and _is_clash(error):
+                raise
             raise LedgerUnavailable(f"the ledger failed: {error.orig}") from error
         except (SQLAlchemyError, OSError) as error:
             raise LedgerUnavailable(f"the ledger failed: {error}") from error
@@ -117,22 +131,6 @@ class Database:
             raise
 
 
-def insert_rows(
-    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Any]
-) -> None:
-    """Insert tuples in the order of `columns`.
-
-    The statement is compiled once for the dialect and fed with plain tuples: turning 3 rows a
-    deduction from dicts into the driver's order cost more than all the rest.
-    """
-    if rows:
-        sql = _insert_sql(table, columns, connection.dialect)
-        connection.exec_driver_sql(sql, rows)
-
-
-@lru_cache(maxsize=64)
-def _insert_sql(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
-    compiled = insert(table).compile(dialect=dialect, column_keys=list(columns))
-    if tuple(compiled.positiontup or ()) != columns:
-        raise AssertionError(f"{dialect.name} does not take its parameters in the order given")
-    return str(compiled)
+def _is_clash(error: DBAPIError) -> bool:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, IntegrityError) or sqlstate in CLASHES

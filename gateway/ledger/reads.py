@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from gateway.ledger.deduct import chunks, recorded_outcomes
+from gateway.ledger.bulk import among, is_server, listing
+from gateway.ledger.deduct import recorded_outcomes
 from gateway.ledger.tables import deduction_lines, deductions, settings_of, stock
 from gateway.ledger.types import DeductionLine, Recorded, StockRow
 
@@ -26,11 +27,8 @@ def stock_row(row: Row[Any]) -> StockRow:
 
 def stock_of(connection: Connection, skus: Sequence[str]) -> list[StockRow]:
     """The rows of those SKUs that exist, by SKU."""
-    found: list[StockRow] = []
-    for part in chunks(sorted(set(skus))):
-        query = select(stock).where(stock.c.sku.in_(part)).order_by(stock.c.sku)
-        found.extend(stock_row(row) for row in connection.execute(query))
-    return found
+    query = select(stock).where(among(stock.c.sku, is_server(connection))).order_by(stock.c.sku)
+    return [stock_row(row) for row in connection.execute(query, listing(connection, set(skus)))]
 
 
 def stock_page(connection: Connection, after: str, limit: int | None) -> list[StockRow]:

@@ -1,10 +1,38 @@
-from collections.abc import AsyncIterator
+"""A ledger of each kind in turn, and a way to its tables that does not go through the gateway."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.core.clock import SystemClock
 from gateway.ledger import Ledger
+from tests.conftest import make_postgres
+from tests.ledger.backdoor import Backdoor, PostgresBackdoor, SqliteBackdoor
+from tests.support.postgres import PostgresServer
+
+MIGRATED = "ledger_template"
+
+
+def migrate(url: str) -> None:
+    """Make the tables at `url`, in a thread of its own: there may be a running loop here."""
+
+    async def made() -> None:
+        await (await Ledger.open(url, SystemClock(), migrate=True)).close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(made()))
+    thread.start()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: PostgresServer) -> PostgresServer:
+    """The server, with a migrated database to copy: `new_database(MIGRATED)`."""
+    postgres_server.sql(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
+    migrate(postgres_server.url(MIGRATED))
+    return postgres_server
 
 
 @pytest.fixture
@@ -17,9 +45,25 @@ def file_url(ledger_file: Path) -> str:
     return f"sqlite:///{ledger_file}"
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "postgresql"])
+def kept_url(request: pytest.FixtureRequest) -> str:
+    """A ledger that outlives its process; on PostgreSQL with its tables made."""
+    if request.param == "file":
+        url: str = request.getfixturevalue("file_url")
+        return url
+    server: PostgresServer = request.getfixturevalue("migrated_postgres")
+    return server.url(server.new_database(MIGRATED))
+
+
+@pytest.fixture(params=["file", "memory", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, file_url: str) -> str:
-    return file_url if request.param == "file" else "sqlite+aiosqlite://"
+    """Every kind of ledger."""
+    if request.param == "memory":
+        return "sqlite+aiosqlite://"
+    if request.param == "file":
+        return file_url
+    server: PostgresServer = request.getfixturevalue("migrated_postgres")
+    return server.url(server.new_database(MIGRATED))
 
 
 @pytest.fixture
@@ -30,7 +74,41 @@ async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
+async def kept_ledger(kept_url: str) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(kept_url, SystemClock(), migrate=True)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
 async def file_ledger(file_url: str) -> AsyncIterator[Ledger]:
     opened = await Ledger.open(file_url, SystemClock(), migrate=True)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def backdoor(
+    kept_url: str, kept_ledger: Ledger, request: pytest.FixtureRequest
+) -> Iterator[Backdoor]:
+    """The tables of `kept_ledger`, as whoever has the database's password reaches them."""
+    if kept_url.startswith("sqlite"):
+        with SqliteBackdoor(kept_url) as door:
+            yield door
+    else:
+        server: PostgresServer = request.getfixturevalue("migrated_postgres")
+        yield PostgresBackdoor(server, kept_url)
+
+
+@pytest.fixture
+def start_postgres() -> Iterator[Callable[..., PostgresServer]]:
+    """Starts servers of the test's own, to kill, pause and restart. Takes what it takes."""
+    servers: list[PostgresServer] = []
+
+    def start(**options: bool) -> PostgresServer:
+        servers.append(make_postgres(**options))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -26,17 +26,17 @@ def sell_until_killed(url: str, answers: int) -> int:
 
 @pytest.mark.parametrize("answers", [1, 7, 23])
 async def test_answered_batches_survive_and_the_rest_happens_once(
-    file_url: str, answers: int
+    kept_url: str, answers: int
 ) -> None:
     units = 1_000_000
-    ledger = await open_ledger(file_url)
+    ledger = await open_ledger(kept_url)
     await put(ledger, "phone", units)
     await put(ledger, "case", units)
     await ledger.close()
 
-    last = sell_until_killed(file_url, answers)
+    last = sell_until_killed(kept_url, answers)
 
-    ledger = await open_ledger(file_url)
+    ledger = await open_ledger(kept_url)
     await assert_clean(ledger)
     answered = [d.reservation_id for n in range(last + 1) for d in batch_of(n)]
     assert await ledger.unknown_of(answered) == []

@@ -31,7 +31,8 @@ async def test_lock_of_another_program_is_reported_and_waited_out(
     await ledger.close()
 
 
-async def test_call_ends_at_its_deadline_though_the_database_does_not(ledger: Ledger) -> None:
+async def test_call_ends_at_its_deadline_though_the_disk_does_not(file_ledger: Ledger) -> None:
+    ledger = file_ledger
     await put(ledger, "phone", 10)
     stuck, go_on = threading.Event(), threading.Event()
 

@@ -196,14 +196,14 @@ async def test_move_of_units_that_are_gone_is_a_breach(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("delta", [5, -5])
 async def test_crash_between_the_steps_leaves_a_move_to_drive_again(
-    file_url: str, delta: int
+    kept_url: str, delta: int
 ) -> None:
-    first = await open_ledger(file_url)
+    first = await open_ledger(kept_url)
     await put(first, "phone", 10)
     move = await begun(first, adjustment(delta, key="k", fingerprint="f"))
     await first.close()
 
-    second = await open_ledger(file_url)
+    second = await open_ledger(kept_url)
     assert await second.pending_moves() == [move]
     assert await second.begin_move(adjustment(delta, key="k", fingerprint="f")) == move
     assert (await second.finish_move("phone", move.seq, True)).on_hand == 10 + delta

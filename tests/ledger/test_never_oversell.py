@@ -1,28 +1,29 @@
 """Racing deductions never sell more than there is; without the protections they do."""
 
 import asyncio
-import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Update, update
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import InvariantBreach
 from gateway.ledger import Deduction, Ledger, Outcome
 from gateway.ledger import deduct as deducting
 from gateway.ledger.tables import stock
+from tests.ledger.backdoor import Backdoor
 from tests.ledger.steps import assert_clean, put, row_of, sale
 
 UNITS = 20
 BUYERS = 60
 
-TAKE_BLINDLY = (
-    update(stock)
-    .where(stock.c.sku == bindparam("of_sku"))
-    .values(on_hand=stock.c.on_hand - bindparam("taken"), sold=stock.c.sold + bindparam("taken"))
-)
+
+def take_blindly(of_sku, taken, taken_safety) -> Update:
+    return (
+        update(stock)
+        .where(stock.c.sku == of_sku)
+        .values(on_hand=stock.c.on_hand - taken, sold=stock.c.sold + taken)
+    )
 
 
 class CarelessLedger(Ledger):
@@ -34,7 +35,7 @@ class CarelessLedger(Ledger):
         def look(connection: Connection) -> dict[str, deducting.Shelf]:
             return deducting.lock_shelves(connection, skus)
 
-        shelves = await self._database.read(look)
+        shelves = await self._database.write(look)
         plan = deducting.decide(batch, {}, shelves, now_ms=1)
 
         def take(connection: Connection) -> None:
@@ -56,38 +57,28 @@ async def crowd(url: str, kind: type[Ledger]) -> int:
     return sum(outcome.settled for answer in answers for outcome in answer)
 
 
-def remove_checks(ledger_file: Path) -> None:
-    """Copy the stock into a table without constraints."""
-    connection = sqlite3.connect(ledger_file)
-    connection.executescript(
-        "CREATE TABLE bare AS SELECT * FROM stock; DROP TABLE stock;"
-        "ALTER TABLE bare RENAME TO stock;"
-    )
-    connection.close()
-
-
 async def test_a_racing_crowd_gets_every_unit_and_not_one_more(
-    file_url: str, file_ledger: Ledger
+    kept_url: str, kept_ledger: Ledger
 ) -> None:
-    await put(file_ledger, "phone", UNITS)
+    await put(kept_ledger, "phone", UNITS)
 
-    assert await crowd(file_url, Ledger) == UNITS
+    assert await crowd(kept_url, Ledger) == UNITS
 
-    assert (await row_of(file_ledger, "phone")).on_hand == 0
-    await assert_clean(file_ledger)
+    assert (await row_of(kept_ledger, "phone")).on_hand == 0
+    await assert_clean(kept_ledger)
 
 
 async def test_control_the_crowd_oversells_an_unprotected_ledger(
-    file_url: str, ledger_file: Path, file_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    kept_url: str, kept_ledger: Ledger, backdoor: Backdoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await put(file_ledger, "phone", UNITS)
-    await file_ledger.close()
-    remove_checks(ledger_file)
-    monkeypatch.setattr(deducting, "TAKE", TAKE_BLINDLY)
+    await put(kept_ledger, "phone", UNITS)
+    await kept_ledger.close()
+    backdoor.uncheck_stock()
+    monkeypatch.setattr(deducting, "take", take_blindly)
 
-    assert await crowd(file_url, CarelessLedger) > UNITS
+    assert await crowd(kept_url, CarelessLedger) > UNITS
 
-    reopened = await Ledger.open(file_url, SystemClock(), migrate=True)
+    reopened = await Ledger.open(kept_url, SystemClock(), migrate=True)
     (check,) = await reopened.audit()
     await reopened.close()
     assert "oversold" in check.faults
@@ -100,7 +91,7 @@ async def test_each_protection_holds_when_the_ones_before_it_fail(
     await put(ledger, "phone", 5)
     monkeypatch.setattr(deducting, "_refusal", lambda _deduction, _shelves: "")
     if blind:
-        monkeypatch.setattr(deducting, "TAKE", TAKE_BLINDLY)
+        monkeypatch.setattr(deducting, "take", take_blindly)
 
     with pytest.raises(InvariantBreach):
         await ledger.deduct([sale(f"r{n}", ("phone", 2)) for n in range(3)])

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -125,19 +126,16 @@ class PostgresServer:
 
     def kill(self) -> None:
         """SIGKILL to the server and to all that serve its connections."""
-        self._running().signal(signal.SIGCONT)
-        _kill_all(list(self._processes()))
+        _signal(list(self._processes()), signal.SIGKILL)
         self._running().kill()
         self._child = None
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing is answered."""
-        for pid in self._processes():
-            os.kill(pid, signal.SIGSTOP)
+        _signal(list(self._processes()), signal.SIGSTOP)
 
     def resume(self) -> None:
-        for pid in self._processes():
-            os.kill(pid, signal.SIGCONT)
+        _signal(list(self._processes()), signal.SIGCONT)
 
     def stop(self) -> None:
         """Ends it, if it runs, and removes its data. Safe to call twice, and while paused."""
@@ -229,12 +227,10 @@ class PostgresServer:
         self._child = None
 
 
-def _kill_all(pids: list[int]) -> None:
+def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _other_user() -> str | None:

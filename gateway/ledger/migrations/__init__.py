@@ -7,8 +7,13 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, update
 
 VERSION_TABLE = "ledger_version"
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 HEAD = KNOWN[-1]
+
+TURN = 0x73746F636B
+"""The advisory lock of whoever migrates a PostgreSQL ledger."""
+
+TURN_WAIT_S = 60
 
 _versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String))
 
@@ -30,8 +35,17 @@ def upgrade(connection: Connection) -> None:
 
     Whoever waited for another process's migration finds nothing left to do.
     """
+    _take_turn(connection)
     if version(connection) != HEAD:
         _upgrade(connection)
+
+
+def _take_turn(connection: Connection) -> None:
+    """SQLite has one writer at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TURN_WAIT_S}s'")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # the caller has a deadline
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
 
 
 def probe(connection: Connection) -> None:
