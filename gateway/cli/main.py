@@ -15,6 +15,7 @@ EXIT_TROUBLE = 3
 COMMANDS: Final = {
     "config": ("gateway.cli.config", "The configuration: show, check."),
     "demo": ("gateway.cli.demo", "Run a flash sale and check that no promise was broken."),
+    "ledger": ("gateway.cli.ledger", "The ledger's tables: migrate, show."),
     "notify": ("gateway.cli.notify", "Notifications to operations: test."),
     "reservation": ("gateway.cli.reservation", "Reservations: show, release."),
     "serve": ("gateway.cli.serve", "Serve the HTTP API, and settle, reap and refresh beside it."),

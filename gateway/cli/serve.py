@@ -11,6 +11,7 @@ import click
 
 from gateway.cli.common import config_option, counted, load
 from gateway.core.clock import SystemClock
+from gateway.core.fields import redact
 from gateway.runtime import server
 from gateway.runtime.eventloop import run
 from gateway.runtime.server import Serving
@@ -95,7 +96,7 @@ def _announce(serving: Serving, config_path: str | None) -> None:
         "",
         f"Stockgate listens on {serving.url}   (docs: {serving.url}/docs)",
         f"  store   {serving.store_url}",
-        f"  ledger  {config.ledger_url}",
+        f"  ledger  {redact(config.ledger_url)}",
         f"  data    {config.data_dir}" if durable else "  data    nothing is kept on disk",
     ]
     begin = [_how_to_begin(serving, option)] if serving.empty else []

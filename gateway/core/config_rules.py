@@ -10,6 +10,8 @@ from gateway.core.config_schema import SCOPES, Config, KeyConfig
 from gateway.core.fields import Report, did_you_mean, found
 
 SQLITE = "sqlite+aiosqlite://"
+POSTGRESQL = "postgresql+asyncpg://"
+POSTGRESQL_SCHEMES = ("postgresql+asyncpg", "postgresql")
 
 Broken = tuple[list[str], str]
 
@@ -59,17 +61,14 @@ def _is_redis_url(url: str) -> bool:
 
 
 def _ledger_rules(config: Config) -> Iterator[Broken]:
-    ledger = config.ledger
-    if ledger and not ledger.startswith(SQLITE):
-        allowed = f'"" or "{SQLITE}/path/of/a/file" (this version keeps its ledger in SQLite)'
-        yield ["ledger"], f"found {found(ledger)}; allowed: {allowed}"
-        return
+    yield from _ledger_address_rules(config.ledger)
     kept = config.ledger_url not in (SQLITE, f"{SQLITE}/", f"{SQLITE}/:memory:")
     if kept and config.store == "memory://":
         yield (
             ["ledger", "store"],
             (
-                'a ledger in a file would outlive the stock of store = "memory://"; '
+                f"a ledger in a {'database' if config.ledger_is_shared else 'file'} would outlive "
+                'the stock of store = "memory://"; '
                 'allowed: ledger = "" with it, or another store'
             ),
         )
@@ -81,6 +80,30 @@ def _ledger_rules(config: Config) -> Iterator[Broken]:
                 'allowed: a file, or ledger = ""'
             ),
         )
+
+
+def _ledger_address_rules(ledger: str) -> Iterator[Broken]:
+    if not ledger or ledger.startswith(SQLITE):
+        return
+    scheme, _, rest = ledger.partition("://")
+    allowed = f'"", "{SQLITE}/path/of/a/file" or "{POSTGRESQL}user:password@host/database"'
+    if scheme not in POSTGRESQL_SCHEMES:
+        near = "postgres" in scheme or scheme == "pg"
+        hint = f'; did you mean "{POSTGRESQL}…"?' if near else ""
+        yield ["ledger"], f"found {found(ledger)}; allowed: {allowed}{hint}"
+    elif rest.count("@") > 1:
+        yield ["ledger"], "found more than one @; allowed: one, and %40 for @ in the password"
+    elif not _is_database(ledger):
+        yield ["ledger"], f"found {found(ledger)}, without host or database; allowed: {allowed}"
+
+
+def _is_database(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and port != 0 and re.fullmatch(r"/[^/]+", parts.path) is not None
 
 
 def _order_rules(config: Config) -> Iterator[Broken]:

@@ -227,7 +227,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             description='Where sales are booked; "" means SQLite under data_dir.',
-            extra={"allowed": '"" or "sqlite+aiosqlite:///path/of/a/file"'},
+            extra={
+                "allowed": '"", "sqlite+aiosqlite:///path/of/a/file" or '
+                '"postgresql+asyncpg://user:password@host/database"'
+            },
         ),
     ] = ""
     data_dir: Annotated[
@@ -255,6 +258,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[KeyConfig, ...] = ()
     targets: tuple[TargetConfig, ...] = ()
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def ledger_is_shared(self) -> bool:
+        """Whether the ledger is on a server of its own, for several gateways."""
+        return self.ledger.startswith("postgresql")
 
     @property
     def ledger_url(self) -> str:

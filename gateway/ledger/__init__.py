@@ -1,6 +1,7 @@
 """The ledger: what is on hand, what was sold, and why. The only place that speaks SQL."""
 
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.opening import MIGRATE, LedgerState
 from gateway.ledger.types import (
     Deduction,
     DeductionLine,
@@ -18,10 +19,12 @@ from gateway.ledger.types import (
 )
 
 __all__ = [
+    "MIGRATE",
     "Deduction",
     "DeductionLine",
     "Ledger",
     "LedgerCheck",
+    "LedgerState",
     "Move",
     "MoveAnswer",
     "MoveConflict",

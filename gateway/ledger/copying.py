@@ -1,4 +1,4 @@
-"""COPY into PostgreSQL, which only its driver offers, with the errors that SQLAlchemy would raise."""
+"""COPY into PostgreSQL, which only its driver offers; errors are those of SQLAlchemy."""
 
 from collections.abc import Sequence
 from typing import Any

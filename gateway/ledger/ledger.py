@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from gateway.core.clock import Clock
 from gateway.ledger import audit, deduct, moves, opening, reads
 from gateway.ledger.engine import Database
+from gateway.ledger.opening import LedgerState
 from gateway.ledger.types import (
     Deduction,
     LedgerCheck,
@@ -49,6 +50,14 @@ class Ledger:
             LedgerUnavailable: the database server does not answer.
         """
         return cls(await opening.open_database(url, clock, timeout_s, migrate=migrate), clock)
+
+    @staticmethod
+    async def look(url: str, clock: Clock, *, timeout_s: float = 5.0) -> LedgerState:
+        """Where the ledger at `url` is and the version of its tables; makes and changes nothing.
+
+        Raises as `open`.
+        """
+        return await opening.look(url, clock, timeout_s)
 
     async def deduct(self, batch: Sequence[Deduction]) -> list[Outcome]:
         """Take each reservation exactly once, whole or not at all; outcomes in input order.

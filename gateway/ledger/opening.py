@@ -1,9 +1,15 @@
 """Opens a ledger: is it there, readable, writable, and are its tables of this version?"""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+
 from gateway.core.clock import Clock
-from gateway.core.errors import LedgerUnavailable, SetupError
+from gateway.core.errors import LedgerUnavailable, SetupError, StockgateError
 from gateway.ledger import migrations
 from gateway.ledger.drivers import describe, driver_for, quick_check, sqlite_file
 from gateway.ledger.engine import Database
@@ -17,25 +23,63 @@ RESTORE = (
     "restore it from a backup; or, if its sales may be lost, move it away together with its"
     " -wal and -shm files and start with an empty ledger"
 )
+MIGRATE = "stockgate ledger migrate"
 ACCESS = "make the folder exist and let this user write to it, or set `ledger` to another path"
+REFUSALS = {
+    "28P01": "check user and password in `ledger` (special characters are written %40 and so on)",
+    "28000": "let this user in from this host (pg_hba.conf), or name another in `ledger`",
+    "3D000": "create the database (CREATE DATABASE ...), or name another in `ledger`",
+    "42501": "make this user the owner of the database, or let it create tables there",
+}
+"""What to do, by SQLSTATE."""
+
 BUSY = "stop the other program that has it open for writing, then try again"
+
+
+class LedgerState(msgspec.Struct, frozen=True):
+    """Where a ledger is, for people, and the version of its tables, None when it has none."""
+
+    address: str
+    version: str | None
+    head: str = migrations.HEAD
 
 
 async def open_database(url: str, clock: Clock, timeout_s: float, *, migrate: bool) -> Database:
     """See Ledger.open."""
     database = Database(driver_for(url, timeout_s), clock, timeout_s)
     try:
-        await _check(database, migrate=migrate)
-    except LedgerUnavailable as error:
-        await database.close()
-        path = sqlite_file(database.url)
-        if path is None:
-            raise
-        raise _explain(path, str(error)) from error
+        async with _explained(database.url):
+            await _check(database, migrate=migrate)
     except BaseException:
         await database.close()
         raise
     return database
+
+
+async def look(url: str, clock: Clock, timeout_s: float) -> LedgerState:
+    """See Ledger.look."""
+    database = Database(driver_for(url, timeout_s), clock, timeout_s)
+    path = sqlite_file(database.url)
+    try:
+        if path is not None and not path.exists():
+            return LedgerState(describe(database.url), None)
+        async with _explained(database.url):
+            version = await database.read(migrations.version)
+        return LedgerState(describe(database.url), version)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _explained(url: URL) -> AsyncIterator[None]:
+    """What failed, in words that a person can act on."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        path = sqlite_file(url)
+        if path is not None:
+            raise _explain(path, str(error)) from error
+        raise _explain_server(describe(url), error) from error
 
 
 async def _check(database: Database, *, migrate: bool) -> None:
@@ -73,7 +117,7 @@ def _size_bytes(path: Path) -> int | None:
 def _outdated(database: Database, what: str) -> SetupError:
     return SetupError(
         f"the ledger {describe(database.url)} {what}; version {migrations.HEAD} is needed",
-        hint="run `stockgate ledger migrate`",
+        hint=f"run `{MIGRATE}`",
     )
 
 
@@ -85,3 +129,12 @@ def _explain(path: Path, reason: str) -> SetupError:
     if "locked" in reason or "did not answer" in reason:
         return SetupError(f"the ledger file {path} is in use: {reason}", hint=BUSY)
     return SetupError(f"the ledger file {path} is damaged or no ledger: {reason}", hint=RESTORE)
+
+
+def _explain_server(address: str, error: LedgerUnavailable) -> StockgateError:
+    """A person must act where the server refuses; otherwise it may answer later."""
+    cause = error.__cause__
+    sqlstate = getattr(cause.orig if isinstance(cause, DBAPIError) else cause, "sqlstate", "")
+    if sqlstate in REFUSALS:
+        return SetupError(f"the ledger {address} refuses: {error}", hint=REFUSALS[sqlstate])
+    return LedgerUnavailable(f"the ledger {address} cannot be used: {error}")

@@ -6,11 +6,12 @@ does not answer: the connection is dropped, for nobody knows what is still on it
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import URL, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.core.errors import SetupError
@@ -111,19 +112,10 @@ async def _transaction(connection: AsyncConnection, work: Work[T]) -> T:
 
 
 def _engine(url: URL, timeout_s: float) -> AsyncEngine:
-    settings = {
-        "application_name": APPLICATION,
-        # Give up before the caller gives up on us.
-        "statement_timeout": str(int(timeout_s * 900)),
-        "lock_timeout": str(int(timeout_s * 800)),
-        "idle_in_transaction_session_timeout": str(int(timeout_s * 2000)),
-    }
-    arguments = {"timeout": timeout_s, "server_settings": settings, **_tls(url)}
-    address = url.set(drivername="postgresql+asyncpg", query={})
     try:
         return create_async_engine(
-            address,
-            connect_args=arguments,
+            url.set(drivername="postgresql+asyncpg", query={}),
+            async_creator=partial(_connect, _arguments(url, timeout_s)),
             pool_size=READERS_MAX + WRITERS_MAX,
             max_overflow=0,
             hide_parameters=True,
@@ -137,6 +129,38 @@ def _engine(url: URL, timeout_s: float) -> AsyncEngine:
         ) from error
 
 
+def _arguments(url: URL, timeout_s: float) -> dict[str, Any]:
+    """What to call the driver with. The server gives up before the caller gives up on it."""
+    settings = {
+        "application_name": APPLICATION,
+        "statement_timeout": str(int(timeout_s * 900)),
+        "lock_timeout": str(int(timeout_s * 800)),
+        "idle_in_transaction_session_timeout": str(int(timeout_s * 2000)),
+    }
+    return {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "database": url.database,
+        "timeout": timeout_s,
+        "server_settings": settings,
+        **_tls(url),
+    }
+
+
+async def _connect(arguments: dict[str, Any]) -> Any:
+    """A connection of the driver; its errors as SQLAlchemy's, which would let them through."""
+    import asyncpg
+
+    try:
+        return await asyncpg.connect(**arguments)
+    except OSError:
+        raise
+    except Exception as error:
+        raise OperationalError("connect", None, error) from error
+
+
 def _tls(url: URL) -> dict[str, Any]:
     """`?ssl=verify-full`, also by libpq's name for it."""
     unknown = sorted(set(url.query) - set(TLS_OPTIONS))
@@ -145,4 +169,5 @@ def _tls(url: URL) -> dict[str, Any]:
             f"the ledger {describe(url)} has an option that is not known: {unknown[0]}",
             hint=f"known options: {', '.join(TLS_OPTIONS)}",
         )
-    return {"ssl": url.query[name] for name in TLS_OPTIONS if name in url.query}
+    found = [url.query[name] for name in TLS_OPTIONS if name in url.query]
+    return {"ssl": found[0]} if found else {}

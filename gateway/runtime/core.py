@@ -1,5 +1,6 @@
 """The two stores and what can be done with them without serving."""
 
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.core.errors import InvariantBreach, SetupError
 from gateway.core.fields import redact
-from gateway.ledger import Ledger
+from gateway.ledger import MIGRATE, Ledger
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.outcomes import Refused
 from gateway.sale.snapshot import Snapshot
@@ -43,9 +44,7 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
     async with AsyncExitStack() as stack:
         store = await Store.open(config, clock, exclusive=exclusive)
         stack.push_async_callback(store.close)
-        if config.store != MEMORY or config.ledger:
-            _make_folder(config.data_dir)
-        ledger = await Ledger.open(config.ledger_url, clock, migrate=True)
+        ledger = await open_ledger(config, clock, migrate=not config.ledger_is_shared)
         stack.push_async_callback(ledger.close)
         snapshot = Snapshot(clock)
         places = tuple(_open_place(store, n, snapshot, stack) for n in range(config.shards))
@@ -53,6 +52,22 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
         await _check_pair(config, catalogue, ledger)
         verifier = Verifier(catalogue, places, ledger, clock)
         yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier)
+
+
+async def open_ledger(config: Config, clock: Clock, *, migrate: bool) -> Ledger:
+    """The ledger, its folder made if it is in a file.
+
+    A file is this machine's own, and is migrated as it is opened. A server is shared: gateways of
+    the version before may be using it, so a person says when.
+    """
+    if not config.ledger_is_shared and (config.store != MEMORY or config.ledger):
+        _make_folder(config.data_dir)
+    try:
+        return await Ledger.open(config.ledger_url, clock, migrate=migrate)
+    except SetupError as error:
+        option = f" --config {shlex.quote(config.origin.path)}" if config.origin.path else ""
+        error.hint = error.hint.replace(MIGRATE, MIGRATE + option)
+        raise
 
 
 def require_data(config: Config) -> None:
@@ -121,7 +136,7 @@ def _some(skus: set[str]) -> str:
 
 def _mismatch(config: Config, what: str) -> SetupError:
     return SetupError(
-        f"store {redact(config.store)} and ledger {config.ledger_url} "
+        f"store {redact(config.store)} and ledger {redact(config.ledger_url)} "
         f"do not belong together: {what}",
         hint="One of them was emptied or replaced. Put back the copy that belongs to the other.",
     )

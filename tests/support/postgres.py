@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.support.ports import free_port
 from tests.support.processes import Child, as_user
@@ -100,7 +100,7 @@ class PostgresServer:
         """
         command = [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement]
         address = f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
-        done = subprocess.run([*command, address], capture_output=True, text=True, timeout=30)
+        done = _run([*command, address])
         if done.returncode:
             raise ServerFailed(done.stderr)
         return [line.split("|") for line in done.stdout.splitlines()]
@@ -158,14 +158,8 @@ class PostgresServer:
             shutil.chown(self.directory, self._user)
         words = ["-D", str(self._data), "-U", USER, "-A", "trust", "-N"]
         words += ["-E", "UTF8", "--locale=C"]
-        done = subprocess.run(
-            [str(self._programs / "initdb"), *words],
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            **as_user(self._user),
-        )
+        initdb = str(self._programs / "initdb")
+        done = _run([initdb, *words], cwd=self.directory, **as_user(self._user))
         if done.returncode:
             raise ServerFailed(f"initdb ended with {done.returncode}:\n{done.stderr}")
         (self._data / "pg_hba.conf").write_text(_HBA)
@@ -210,8 +204,7 @@ class PostgresServer:
         """The server, then those it started: each leads a group of its own."""
         server = self._running().pid
         yield server
-        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True)
-        for line in listed.stdout.splitlines():
+        for line in _run(["ps", "-eo", "pid=,ppid="]).stdout.splitlines():
             pid, parent = map(int, line.split())
             if parent == server:
                 yield pid
@@ -225,6 +218,12 @@ class PostgresServer:
             self._child.signal(signal.SIGQUIT)
         self._child.stop()
         self._child = None
+
+
+def _run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, **options
+    )
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:

@@ -239,7 +239,21 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
         ('store = "memory://"\nledger = "sqlite+aiosqlite:///l.db"\n', ":2: ledger: a ledger in a"),
         ('ledger = "sqlite+aiosqlite://"\n', ":1: ledger: a ledger in memory would forget"),
         ('ledger = "sqlite+aiosqlite:///:memory:"\n', "a ledger in memory would forget"),
-        ('ledger = "postgresql+asyncpg://u:secret@h/d"\n', "this version keeps its ledger in SQL"),
+        (
+            'store = "memory://"\nledger = "postgresql://u:secret@h/d"\n',
+            ":2: ledger: a ledger in a database would outlive",
+        ),
+        (
+            'ledger = "postgres://u:secret@h/d"\n',
+            ':1: ledger: found "postgres://u:***@h/d"; allowed: "", "sqlite+aiosqlite:///path',
+        ),
+        ('ledger = "postgres://u:secret@h/d"\n', 'did you mean "postgresql+asyncpg://…"?'),
+        ('ledger = "postgresql+psycopg2://u:secret@h/d"\n', 'did you mean "postgresql+asyncpg'),
+        ('ledger = "mysql://u:secret@h/d"\n', ":1: ledger: found"),
+        ('ledger = "postgresql://u:secret@h"\n', "without host or database"),
+        ('ledger = "postgresql://u:secret@/d"\n', "without host or database"),
+        ('ledger = "postgresql://u:secret@h:99999/d"\n', "without host or database"),
+        ('ledger = "postgresql://u:sec@ret-secret@h/d"\n', "%40 for @ in the password"),
         ('store = "embedded"\n', ':1: store: found "embedded"; allowed: "embedded://", "mem'),
         ('store = "redis://"\n', 'found "redis://"'),
         ('store = "redis://h:99999/0"\n', "allowed"),
@@ -260,6 +274,15 @@ def test_a_broken_rule(tmp_path: Path, text: str, said: str) -> None:
 )
 def test_stores_of_ones_own(tmp_path: Path, store: str) -> None:
     assert load(tmp_path, f'store = "{store}"').store == store
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg"])
+def test_a_ledger_on_a_server(tmp_path: Path, scheme: str) -> None:
+    config = load(tmp_path, f'ledger = "{scheme}://u:hunter2@h:5433/d?ssl=require"')
+    assert config.ledger_is_shared
+    assert config.ledger_url == f"{scheme}://u:hunter2@h:5433/d?ssl=require"
+    shown = {key: value for key, value, _ in config_as_rows(config)}
+    assert shown["ledger"] == f"{scheme}://u:***@h:5433/d?ssl=require"
 
 
 def test_other_addresses_need_a_key(tmp_path: Path) -> None:
