@@ -1,9 +1,10 @@
 """A ledger of each kind in turn, and a way to its tables that does not go through the gateway."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,22 +17,21 @@ from tests.support.postgres import PostgresServer
 MIGRATED = "ledger_template"
 
 
-def migrate(url: str) -> None:
-    """Make the tables at `url`, in a thread of its own: there may be a running loop here."""
+def in_a_thread(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `work` where no event loop is running."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(work())).result()
 
-    async def made() -> None:
-        await (await Ledger.open(url, SystemClock(), migrate=True)).close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(made()))
-    thread.start()
-    thread.join()
+async def migrate(url: str) -> None:
+    await (await Ledger.open(url, SystemClock(), migrate=True)).close()
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_server: PostgresServer) -> PostgresServer:
     """The server, with a migrated database to copy: `new_database(MIGRATED)`."""
     postgres_server.sql(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
-    migrate(postgres_server.url(MIGRATED))
+    in_a_thread(lambda: migrate(postgres_server.url(MIGRATED)))
     return postgres_server
 
 
@@ -53,6 +53,27 @@ def kept_url(request: pytest.FixtureRequest) -> str:
         return url
     server: PostgresServer = request.getfixturevalue("migrated_postgres")
     return server.url(server.new_database(MIGRATED))
+
+
+@pytest.fixture
+def ledger_without_tables_of(request: pytest.FixtureRequest, file_url: str) -> Callable[[str], str]:
+    """The address of a ledger of some kind before its first start."""
+
+    def address(kind: str) -> str:
+        if kind == "file":
+            return file_url
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        return server.url(server.new_database())
+
+    return address
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def ledger_without_tables(
+    request: pytest.FixtureRequest, ledger_without_tables_of: Callable[[str], str]
+) -> str:
+    """Every kind of ledger that outlives its process, before its first start."""
+    return ledger_without_tables_of(request.param)
 
 
 @pytest.fixture(params=["file", "memory", "postgresql"])
