@@ -21,7 +21,7 @@ PIP     := -m pip --disable-pip-version-check --quiet install
 # Only these look there: what `make run` says to paste must work with the user's own PATH.
 test bench loadtest soak: export PATH := $(PATH):$(CURDIR)/$(BIN)
 
-.PHONY: help run test check format bench loadtest soak clean redis
+.PHONY: help run test check format bench loadtest soak clean redis postgres
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ help: ## list these commands
 run: $(VENV)/.run ## start the gateway on 127.0.0.1:8080 with a demo catalogue; Ctrl-C drains and stops it
 	@exec $(BIN)/stockgate serve --config demo/stockgate.toml
 
-test: check redis ## check, then run every test except the soak
+test: check redis postgres ## check, then run every test except the soak
 	$(BIN)/pytest --ignore=tests/tidy $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, layers, tidiness
@@ -45,13 +45,13 @@ format: $(VENV)/.dev ## rewrite the code as `make check` wants it, where that ca
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev redis ## measure speed and memory as ratios of one run
+bench: $(VENV)/.dev redis postgres ## measure speed and memory as ratios of one run
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
 loadtest: $(VENV_LT)/.loadtest redis ## load a private gateway with Locust, then give a verdict: SCENARIO=flash
 	$(VENV_LT)/bin/python -m loadtests.run $(SCENARIO) $(ARGS)
 
-soak: $(VENV)/.dev redis ## the long tests, under faults
+soak: $(VENV)/.dev redis postgres ## the long tests, under faults
 	STOCKGATE_SOAK=1 $(BIN)/pytest -m soak $(ARGS)
 
 clean: ## remove environments, builds and caches; .stockgate (your data) stays
@@ -62,6 +62,9 @@ clean: ## remove environments, builds and caches; .stockgate (your data) stays
 
 redis: $(VENV)/.dev
 	@.ci/prepare redis $(BIN)
+
+postgres:
+	@.ci/prepare postgres
 
 $(VENV)/bin/python:
 	@.ci/prepare python $(PYTHON)

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import hypothesis.strategies as st
 import pytest
@@ -19,7 +20,9 @@ from gateway.ledger import (
     MoveRequest,
     MoveUnknownSku,
 )
+from tests.ledger.conftest import MIGRATED
 from tests.ledger.steps import assert_clean, open_ledger
+from tests.support.postgres import PostgresServer
 
 SKUS = st.sampled_from(["a", "b", "c"])
 UNITS = st.integers(0, 12)
@@ -36,11 +39,14 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.url = f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
+        self.url = self.new_url()
         self.ledger = self.runner.run(open_ledger(self.url))
         self.shelves: dict[str, Shelf] = {}
         self.pending: dict[str, Move] = {}
         self.outcomes: dict[str, str] = {}
+
+    def new_url(self) -> str:
+        return f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
 
     @rule(wanted=st.lists(st.tuples(st.integers(0, 40), LINES), max_size=6))
     def deduct(self, wanted: list[tuple[int, dict[str, tuple[int, int]]]]) -> None:
@@ -157,10 +163,28 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+class PostgresMachine(LedgerMachine):
+    server: ClassVar[PostgresServer]
+
+    def new_url(self) -> str:
+        return self.server.url(self.server.new_database(MIGRATED))
+
+
+@pytest.fixture(scope="module")
+def machine_server(migrated_postgres: PostgresServer) -> None:
+    PostgresMachine.server = migrated_postgres
+
+
 LedgerMachine.TestCase.settings = settings(
     max_examples=25,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+PostgresMachine.TestCase.settings = settings(LedgerMachine.TestCase.settings, max_examples=10)
 TestLedgerMachine = LedgerMachine.TestCase
+
+
+@pytest.mark.usefixtures("machine_server")
+class TestPostgresMachine(PostgresMachine.TestCase):
+    pass

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import LedgerUnavailable, SetupError
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, engine
 from gateway.ledger.server_driver import WRITERS_MAX
 from tests.ledger.conftest import MIGRATED
 from tests.ledger.steps import assert_clean, open_ledger, put, row_of, sale
@@ -142,8 +142,13 @@ async def test_a_lock_of_another_program_is_reported_and_waited_out(url: str) ->
     await ledger.close()
 
 
-async def test_a_deadlock_is_tried_again(url: str) -> None:
+@pytest.mark.parametrize("again", [True, False], ids=["retried", "control"])
+async def test_a_deadlock_is_tried_again(
+    url: str, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
     """Another program locks two SKUs in the other order; the server ends one of the two."""
+    if not again:
+        monkeypatch.setattr(engine, "CLASHES", ())
     ledger = await open_ledger(url, timeout_s=10.0)
     for sku in ("a", "b"):
         await put(ledger, sku, 10)
@@ -156,7 +161,11 @@ async def test_a_deadlock_is_tried_again(url: str) -> None:
     await asyncio.wait_for(cross, 10)
     await other.execute("COMMIT")
 
-    assert (await call)[0].settled
+    if again:
+        assert (await call)[0].settled
+    else:
+        with pytest.raises(LedgerUnavailable, match="deadlock"):
+            await call
     await other.close()
     await assert_clean(ledger)
     await ledger.close()

@@ -34,6 +34,7 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "32MB",
     "autovacuum": "off",
+    "deadlock_timeout": "20ms",
     "log_min_messages": "warning",
 }
 _HBA = f"""\
