@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.core.errors import SetupError
-from loadtests.bench import flat, lua, memory, over_http
+from loadtests.bench import flat, ledger, lua, memory, over_http
 from loadtests.bench.figures import Section
 from loadtests.bench.machine import commit, load_average, machine, versions
 from loadtests.bench.report import as_json, as_markdown
@@ -28,6 +28,7 @@ SECTIONS: dict[str, Measure] = {
     "lua": lua.measure,
     "memory": memory.measure,
     "flat": flat.measure,
+    "ledger": ledger.measure,
     "http": over_http.measure,
 }
 

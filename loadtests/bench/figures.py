@@ -76,6 +76,17 @@ def at_most(section: str, what: str, unit: str, most: float, figures: list[Figur
     )
 
 
+def at_least(section: str, what: str, unit: str, least: float, figure: Figure) -> Verdict:
+    """Met when the median of the figure is at least `least`."""
+    value = median(figure.samples)
+    return Verdict(
+        section=section,
+        target=f"{what} ≥ {least:g} {unit}",
+        found=f"{value:.0f} {unit}",
+        met=value >= least,
+    )
+
+
 def ratio_at_least(section: str, what: str, least: float, figure: Figure) -> Verdict:
     """Met when the median of the ratios to the limit is at least `least`."""
     value = median(figure.ratios)

