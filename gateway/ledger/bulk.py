@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -29,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 from gateway.ledger.copying import copy_rows
 
 Values = tuple[Any, ...]
+Same = tuple[tuple[str, str | int], ...]
 Change = Callable[..., Update]
 
 _TEXT, _COUNT = String(), BigInteger()
@@ -58,20 +60,27 @@ def listing(connection: Connection, values: Iterable[str]) -> dict[str, Any]:
 
 
 def insert_rows(
-    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[Values]
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[Values],
+    same: Same = (),
 ) -> None:
     """Insert tuples in the order of `columns`; rows are written in their order.
 
+    same: what is the same in every row, as (column, value).
     Not the first statement of a transaction: PostgreSQL's driver would copy outside of it.
     """
     if not rows:
         return
     if is_server(connection):
-        copy_rows(connection, table.name, columns, rows)
+        names, rest = columns + tuple(name for name, _ in same), tuple(value for _, value in same)
+        copy_rows(connection, table.name, names, [row + rest for row in rows])
     else:
         # Fed with plain tuples: turning 3 rows a deduction from dicts into the driver's order
         # cost more than all the rest.
-        connection.exec_driver_sql(_insert_sql(table, columns, connection.dialect), rows)
+        sql = _insert_sql(table, columns, same, connection.dialect)
+        connection.exec_driver_sql(sql, rows)
 
 
 def change_rows(
@@ -109,8 +118,15 @@ def _arrays(names: Sequence[str], types: Sequence[TypeEngine[Any]]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
-    compiled = insert(table).compile(dialect=dialect, column_keys=list(columns))
+def _insert_sql(table: Table, columns: tuple[str, ...], same: Same, dialect: Dialect) -> str:
+    """What is the same for every row is part of the text: binding it cost a tenth of a row."""
+    written = {name: literal_column(_quoted(value)) for name, value in same}
+    statement = insert(table).values({**{name: bindparam(name) for name in columns}, **written})
+    compiled = statement.compile(dialect=dialect)
     if tuple(compiled.positiontup or ()) != columns:
         raise AssertionError(f"{dialect.name} does not take its parameters in the order given")
     return str(compiled)
+
+
+def _quoted(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else "'{}'".format(value.replace("'", "''"))

@@ -12,8 +12,6 @@ from gateway.ledger.bulk import Values, among, change_rows, insert_rows, is_serv
 from gateway.ledger.tables import deduction_lines, deductions, journal, stock
 from gateway.ledger.types import Deduction, DeductionLine, Outcome, Reason
 
-ACTOR = "settler"
-
 TAKING = ("of_sku", "taken", "taken_safety")
 DEDUCTION_COLUMNS = (
     "reservation_id",
@@ -28,17 +26,15 @@ LINE_COLUMNS = ("reservation_id", "sku", "quantity", "from_safety")
 JOURNAL_COLUMNS = (
     "sku",
     "at_ms",
-    "kind",
     "delta",
     "on_hand_before",
     "on_hand_after",
     "safety_before",
     "safety_after",
-    "actor",
     "reason",
     "reservation_id",
-    "fence",
 )
+JOURNAL_SAME = (("kind", "sold"), ("actor", "settler"), ("fence", 0))
 
 
 @dataclass(slots=True)
@@ -117,7 +113,7 @@ def write(connection: Connection, plan: Plan, shelves: dict[str, Shelf]) -> None
     _take_stock(connection, shelves)
     insert_rows(connection, deductions, DEDUCTION_COLUMNS, plan.deductions)
     insert_rows(connection, deduction_lines, LINE_COLUMNS, plan.lines)
-    insert_rows(connection, journal, JOURNAL_COLUMNS, plan.journal)
+    insert_rows(connection, journal, JOURNAL_COLUMNS, plan.journal, JOURNAL_SAME)
 
 
 def take(
@@ -185,16 +181,13 @@ def _take(shelf: Shelf, line: DeductionLine, reservation_id: str, now_ms: int) -
     return (
         line.sku,
         now_ms,
-        "sold",
         -line.quantity,
         on_hand,
         shelf.on_hand,
         safety,
         shelf.safety_stock,
-        ACTOR,
         f"safety_stock was {short} short" if short else "",
         reservation_id,
-        0,
     )
 
 

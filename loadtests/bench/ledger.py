@@ -22,6 +22,7 @@ from gateway.ledger import Deduction, DeductionLine, Ledger, Move, MoveRequest
 from gateway.ledger.deduct import (
     DEDUCTION_COLUMNS,
     JOURNAL_COLUMNS,
+    JOURNAL_SAME,
     LINE_COLUMNS,
     Plan,
     Shelf,
@@ -43,7 +44,7 @@ DEADLINE_S = 60.0
 TABLES = {
     "plain_deductions": DEDUCTION_COLUMNS,
     "plain_lines": LINE_COLUMNS,
-    "plain_journal": JOURNAL_COLUMNS,
+    "plain_journal": (*JOURNAL_COLUMNS, *dict(JOURNAL_SAME)),
 }
 CARTS, SINGLE = "deductions, carts of 1 to 3 lines", "deductions, one line"
 PLAIN, ONES = "plain driver, the rows of these carts", "deductions, a transaction each"
@@ -194,6 +195,7 @@ class Bench:
         for batch in self._batches(count, BATCH, CART_LINES):
             shelves = {sku: Shelf(UNITS, 0) for sku in SKUS}
             plan = decide(batch, {}, shelves, now_ms=1)
+            plan.journal = [row + tuple(dict(JOURNAL_SAME).values()) for row in plan.journal]
             planned.append((plan, {sku: shelf.taken for sku, shelf in shelves.items()}))
         return planned
 

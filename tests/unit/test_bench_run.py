@@ -39,7 +39,13 @@ def test_every_part_measures_and_leaves_its_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (result,) = tmp_path.glob("bench-*.json")
     found = json.loads(result.read_text())
-    assert {figure["section"] for figure in found["figures"]} == {"lua", "memory", "flat", "ledger", "http"}
+    assert {figure["section"] for figure in found["figures"]} == {
+        "lua",
+        "memory",
+        "flat",
+        "ledger",
+        "http",
+    }
     assert all(sample > 0 for figure in _rates(found) for sample in figure["samples"])
     assert {verdict["met"] for verdict in found["verdicts"]} == {None}
     assert found["scale"]["flat_large"] == QUICK.flat_large
