@@ -15,6 +15,7 @@ from tests.ledger.conftest import MIGRATED
 from tests.ledger.steps import assert_clean, open_ledger, put, row_of, sale
 from tests.support.ports import free_port
 from tests.support.postgres import GUARDED, PASSWORD, PostgresServer
+from tests.support.servers import ServerFailed
 
 asyncpg: Any = pytest.importorskip("asyncpg")
 
@@ -149,10 +150,12 @@ async def test_a_deadlock_is_tried_again(
     """Another program locks two SKUs in the other order; the server ends one of the two."""
     if not again:
         monkeypatch.setattr(engine, "CLASHES", ())
+    other = await asyncpg.connect(plain(url), server_settings={"deadlock_timeout": "10s"})
+    # A session looks once, that long after it began to wait: by then the ring must be closed.
+    await other.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET deadlock_timeout = '1s'")
     ledger = await open_ledger(url, timeout_s=10.0)
     for sku in ("a", "b"):
         await put(ledger, sku, 10)
-    other = await asyncpg.connect(plain(url), server_settings={"deadlock_timeout": "10s"})
     await other.execute("BEGIN; SELECT * FROM stock WHERE sku = 'b' FOR UPDATE")
 
     call = asyncio.create_task(ledger.deduct([sale("r1", ("a", 1), ("b", 1))]))
@@ -200,6 +203,25 @@ async def test_clashes_without_end_are_told(url: str) -> None:
     await owner.close()
     assert (await ledger.deduct([sale("r1", ("phone", 1))]))[0].settled
     await assert_clean(ledger)
+    await ledger.close()
+
+
+async def test_skus_are_ordered_by_their_bytes_in_any_language(
+    postgres_server: PostgresServer,
+) -> None:
+    name = "in_english"
+    english = "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+    try:
+        postgres_server.sql(f"CREATE DATABASE {name} TEMPLATE template0 {english}")
+    except ServerFailed as failure:
+        pytest.skip(f"this PostgreSQL has no ICU: {failure}")
+    ledger = await open_ledger(postgres_server.url(name))
+    skus = ["a-b", "B", "a.c", "b", "A", "_"]
+    for sku in skus:
+        await put(ledger, sku, 1)
+
+    assert [row.sku for row in await ledger.stock()] == sorted(skus)
+    assert [row.sku for row in await ledger.stock(after="B")] == sorted(skus)[2:]
     await ledger.close()
 
 

@@ -12,6 +12,17 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+# Ordered by their bytes, as everywhere else, whatever the language of the database; and faster.
+IDS = (
+    ("stock", "sku"),
+    ("moves", "sku"),
+    ("deductions", "reservation_id"),
+    ("deduction_lines", "reservation_id"),
+    ("deduction_lines", "sku"),
+    ("journal", "sku"),
+    ("journal", "reservation_id"),
+)
+
 KINDS = "kind = 'sold' OR kind = 'received' OR kind = 'adjusted' OR kind = 'safety'"
 
 
@@ -29,6 +40,8 @@ def _upgrade_postgresql() -> None:
     op.drop_constraint("journal_kind", "journal")
     op.create_check_constraint("journal_kind", "journal", KINDS)
     _look_up_lines_together()
+    for table, column in IDS:
+        op.execute(f'ALTER TABLE {table} ALTER COLUMN {column} TYPE varchar COLLATE "C"')
     _refusing("journal_is_append_only", "the journal is append-only")
     _refusing("decisions_are_final", "what was deducted cannot be changed")
     for table in ("deductions", "deduction_lines"):
