@@ -120,7 +120,7 @@ def _arrays(names: Sequence[str], types: Sequence[TypeEngine[Any]]) -> Any:
 @lru_cache(maxsize=64)
 def _insert_sql(table: Table, columns: tuple[str, ...], same: Same, dialect: Dialect) -> str:
     """What is the same for every row is part of the text: binding it cost a tenth of a row."""
-    written = {name: literal_column(_quoted(value)) for name, value in same}
+    written: dict[str, Any] = {name: literal_column(_quoted(value)) for name, value in same}
     statement = insert(table).values({**{name: bindparam(name) for name in columns}, **written})
     compiled = statement.compile(dialect=dialect)
     if tuple(compiled.positiontup or ()) != columns:
