@@ -1,6 +1,14 @@
 """The ledger: what is on hand, what was sold, and why. The only place that speaks SQL."""
 
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.letter_types import (
+    LETTER_STATES,
+    OPEN_STATES,
+    Dismissal,
+    Letter,
+    LetterState,
+    NewLetter,
+)
 from gateway.ledger.types import (
     Deduction,
     DeductionLine,
@@ -18,10 +26,15 @@ from gateway.ledger.types import (
 )
 
 __all__ = [
+    "LETTER_STATES",
+    "OPEN_STATES",
     "Deduction",
     "DeductionLine",
+    "Dismissal",
     "Ledger",
     "LedgerCheck",
+    "Letter",
+    "LetterState",
     "Move",
     "MoveAnswer",
     "MoveConflict",
@@ -29,6 +42,7 @@ __all__ = [
     "MoveRefused",
     "MoveRequest",
     "MoveUnknownSku",
+    "NewLetter",
     "Outcome",
     "Recorded",
     "StockRow",

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.core.errors import InvariantBreach
 from gateway.ledger.engine import insert_rows
+from gateway.ledger.payment_refs import taken_refs
 from gateway.ledger.tables import deduction_lines, deductions, journal, stock
 from gateway.ledger.types import Deduction, DeductionLine, Outcome, Reason
 
@@ -85,7 +86,7 @@ def deduct(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> l
     shelves = lock_shelves(connection, {line.sku for d in batch for line in d.lines})
     # Read after the rows are locked: a concurrent settler's commit is seen here.
     known = recorded_outcomes(connection, {d.reservation_id for d in batch})
-    plan = decide(batch, known, shelves, now_ms)
+    plan = decide(batch, known, shelves, taken_refs(connection, batch), now_ms)
     write(connection, plan, shelves)
     return [plan.outcomes[d.reservation_id] for d in batch]
 
@@ -115,20 +116,28 @@ def recorded_outcomes(connection: Connection, reservation_ids: Iterable[str]) ->
 
 
 def decide(
-    batch: Sequence[Deduction], known: dict[str, Outcome], shelves: dict[str, Shelf], now_ms: int
+    batch: Sequence[Deduction],
+    known: dict[str, Outcome],
+    shelves: dict[str, Shelf],
+    taken: set[str],
+    now_ms: int,
 ) -> Plan:
-    """Take the reservations one by one, in order, off the shelves. No I/O."""
+    """Take the reservations one by one, in order, off the shelves. No I/O.
+
+    taken: payment references that have bought something; those of this batch are added.
+    """
     plan = Plan(outcomes=known)
     for deduction in batch:
         if deduction.reservation_id in plan.outcomes:
             continue
-        reason = _refusal(deduction, shelves)
+        reason = _refusal(deduction, shelves, taken)
         plan.outcomes[deduction.reservation_id] = Outcome(
             deduction.reservation_id, not reason, reason
         )
         plan.deductions.append(_deduction_values(deduction, reason, now_ms))
         plan.lines.extend(_line_values(deduction.reservation_id, x) for x in deduction.lines)
         if not reason:
+            taken.update(filter(None, [deduction.payment_ref]))
             plan.journal.extend(
                 _take(shelves[line.sku], line, deduction.reservation_id, now_ms)
                 for line in deduction.lines
@@ -168,7 +177,9 @@ def _take_stock(connection: Connection, shelves: dict[str, Shelf]) -> None:
         raise InvariantBreach("the ledger's stock changed under its own lock; nothing was deducted")
 
 
-def _refusal(deduction: Deduction, shelves: dict[str, Shelf]) -> Reason:
+def _refusal(deduction: Deduction, shelves: dict[str, Shelf], taken: set[str]) -> Reason:
+    if deduction.payment_ref in taken:
+        return "payment-ref-used"
     if any(line.sku not in shelves for line in deduction.lines):
         return "unknown-sku"
     if any(line.quantity > shelves[line.sku].on_hand for line in deduction.lines):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from gateway.core.clock import Clock
 from gateway.core.errors import InvariantBreach, LedgerUnavailable
 from gateway.ledger.drivers import Driver, Work
+from gateway.ledger.refusals import concerns_data
 
 T = TypeVar("T")
 
@@ -86,6 +87,8 @@ class Database:
         except TimeoutError as error:
             raise LedgerUnavailable(f"the ledger did not answer in {limit_s:g} s") from error
         except DBAPIError as error:
+            if concerns_data(error):
+                raise InvariantBreach(f"the ledger refused a value: {error.orig}") from error
             raise LedgerUnavailable(f"the ledger failed: {error.orig}") from error
         except (SQLAlchemyError, OSError) as error:
             raise LedgerUnavailable(f"the ledger failed: {error}") from error

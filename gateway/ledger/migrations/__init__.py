@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, update
 
 VERSION_TABLE = "ledger_version"
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 HEAD = KNOWN[-1]
 
 _versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String))
