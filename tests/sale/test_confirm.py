@@ -257,7 +257,7 @@ async def test_a_gateway_that_stops_keeps_no_confirm_waiting(sale: Sale) -> None
     await sale.put("phone", 5)
     ids = [await sale.held(("phone", 1)) for _ in range(3)]
     confirm = sale.reservations.confirm
-    waiting = asyncio.gather(*[confirm(id_, "p", LONG_S) for id_ in ids[:2]])
+    waiting = asyncio.gather(*[confirm(id_, f"pay-{id_}", LONG_S) for id_ in ids[:2]])
     await until(lambda: sale.is_in(ids[0], State.CONFIRMED))
     await until(lambda: sale.is_in(ids[1], State.CONFIRMED))
     assert not waiting.done()
