@@ -26,7 +26,7 @@ COLUMNS = ("id", "state", "reason", "tries", "last failed", "reservation")
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Dead letters: list, show, retry, dismiss."""
+    """What could not be settled: list, show, retry, dismiss."""
 
 
 @dead_letters.command("list")
