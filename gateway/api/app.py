@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from gateway import __version__
-from gateway.api import admin, docs, platform, storefront
+from gateway.api import admin, admin_letters, docs, platform, storefront
 from gateway.api.direct import DirectCreate
 from gateway.api.endpoint import (
     Call,
@@ -43,6 +43,10 @@ HANDLERS: Final[dict[str, Handler]] = {
     "listSkus": admin.list_skus,
     "adjustStock": admin.adjust,
     "listReservations": admin.list_reservations,
+    "listDeadLetters": admin_letters.list_letters,
+    "getDeadLetter": admin_letters.show,
+    "retryDeadLetter": admin_letters.retry,
+    "dismissDeadLetter": admin_letters.dismiss,
     "getConfig": admin.show_config,
     "isAlive": platform.livez,
     "isReady": platform.readyz,

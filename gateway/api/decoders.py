@@ -18,6 +18,7 @@ from gateway.api.schemas import (
     ReservationIn,
     SkuIn,
 )
+from gateway.api.schemas_letters import DismissIn
 from gateway.api.times import EARLIEST_MS, LATEST_MS, to_ms
 
 
@@ -67,6 +68,7 @@ CONFIRM: Final = BodyDecoder(ConfirmIn, quotes=_confirm_quotes)
 EXTEND: Final = BodyDecoder(ExtendIn, quotes=lambda _: 2)
 EMPTY: Final = BodyDecoder(EmptyIn, quotes=lambda _: 0)
 SKU: Final = BodyDecoder(SkuIn, rules=_sku_rules)
+DISMISS: Final = BodyDecoder(DismissIn)
 ADJUSTMENT: Final = BodyDecoder(AdjustmentIn, rules=_adjustment_rules)
 
 

@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.api import schemas
 from gateway.api.language import EN
 from gateway.api.openapi_admin import ADMIN, PLATFORM
+from gateway.api.openapi_letters import LETTERS
 from gateway.api.openapi_operations import REPLAY, RESERVATIONS, STOCK_READS, Answer, Operation
 from gateway.api.problem_samples import sample
 from gateway.api.problems import CATALOGUE
@@ -17,7 +18,7 @@ from gateway.core.model import SKU_PATTERN
 
 Json = dict[str, Any]
 
-OPERATIONS: Final = (*RESERVATIONS, *STOCK_READS, *ADMIN, *PLATFORM)
+OPERATIONS: Final = (*RESERVATIONS, *STOCK_READS, *ADMIN, *LETTERS, *PLATFORM)
 REF: Final = "#/components/schemas/{name}"
 PROBLEM_REF: Final = {"$ref": "#/components/schemas/ProblemOut"}
 
@@ -112,6 +113,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": "The SKU.",
         "schema": {"type": "string", "pattern": SKU_PATTERN},
         "example": "phone-x-256",
+    },
+    "DeadLetterId": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The dead letter's number.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+        "example": "17",
     },
     "ProblemCode": {
         "name": "code",

@@ -31,6 +31,9 @@ PARAMS: Final[dict[str, dict[str, object]]] = {
     "reservation-confirmed": {"state": "settled"},
     "deduction-rejected": {},
     "payment-ref-conflict": {},
+    "unknown-dead-letter": {},
+    "dead-letter-not-waiting": {"letter_state": "dismissed"},
+    "dead-letter-not-retryable": {},
     "adjustment-refused": {"sku": "phone-x-256", "available": 12},
     "overloaded": {},
     "store-unavailable": {},
@@ -45,6 +48,7 @@ VARIANT_PARAMS: Final[dict[str, dict[str, object]]] = {
     "sold-out": {"sku": "phone-x-256", "available": 3},
     "sale-not-open": {"sku": "phone-x-256", "closed_at": "2026-11-11T12:00:00.000Z"},
     "reservation-expired": {"refund_required": True},
+    "payment-ref-conflict": {"refund_required": True, "payment_ref": "pay-20261111-9"},
 }
 
 ERRORS: Final[dict[str, list[FieldError]]] = {

@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.api.language import Text
+from gateway.api.problem_texts_letters import LETTERS
 from gateway.api.problem_texts_request import ACCESS, BROKEN, MALFORMED
 from gateway.api.problem_texts_sale import RESERVATION, SELLING
 
@@ -11,5 +12,6 @@ TEXTS: Final[dict[str, dict[str, Text]]] = {
     **ACCESS,
     **SELLING,
     **RESERVATION,
+    **LETTERS,
     **BROKEN,
 }

@@ -154,16 +154,19 @@ RESERVATION: Final[dict[str, dict[str, Text]]] = {
     },
     "payment-ref-conflict": {
         EN: Text(
-            "The reservation was confirmed with another payment",
-            "The reservation was already confirmed with a different `payment_ref`. If the buyer "
-            "paid twice, return the second payment.",
-            "A reservation is paid once. Repeating the confirm with the first reference answers as "
-            "it did the first time; another reference is refused.",
+            "The payment has bought another reservation",
+            "This `payment_ref` has already paid for another reservation. Nothing was changed; "
+            "confirm with the reference of a payment that was made for this reservation.",
+            "One payment reference buys one reservation. Repeating a confirm with the reference "
+            "it was made with answers as the first time. With `refund_required` a second payment "
+            "was taken for a reservation that is paid: return the one named in `payment_ref`.",
         ),
         ZH: Text(
-            "该预订已用另一笔付款确认",
-            "该预订已用不同的 `payment_ref` 确认。若买家重复付款，请退回第二笔。",
-            "一个预订只付款一次。用第一次的付款号重复确认会得到相同应答，其他付款号会被拒绝。",
+            "该付款已用于另一预订",
+            "该 `payment_ref` 已为另一预订付款。未作任何更改；请使用为本预订所付款项的付款号确认。",
+            "一个付款号只能购买一个预订。用原付款号重复确认会得到与首次相同的应答。"
+            "若 refund_required 为真，说明已付款的预订又收到一笔付款："
+            "请退回 payment_ref 所指的款项。",
         ),
     },
     "adjustment-refused": {
@@ -213,6 +216,18 @@ VARIANTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ZH: (
             "预订已过期",
             "该预订在付款到达之前已过期，其库存已售予他人。请向买家退款；重复确认没有作用。",
+        ),
+    },
+    "payment-ref-conflict": {
+        EN: (
+            "The reservation was paid with another payment",
+            "The reservation was confirmed with a different `payment_ref`, so the buyer has paid "
+            "twice. Return the payment `{payment_ref}`; repeating the confirm does not help.",
+        ),
+        ZH: (
+            "该预订已用另一笔付款确认",
+            "该预订已用不同的 `payment_ref` 确认，买家重复付款。"
+            "请退回付款 `{payment_ref}`；重复确认没有作用。",
         ),
     },
 }

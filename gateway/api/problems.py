@@ -56,6 +56,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "not-found": Entry(404),
     "unknown-sku": Entry(404, members=("sku",)),
     "unknown-reservation": Entry(404),
+    "unknown-dead-letter": Entry(404),
     "method-not-allowed": Entry(405),
     "request-timeout": Entry(408, retryable=True, headers=((b"connection", b"close"),)),
     "sold-out": Entry(409, members=("sku", "available"), variant_on="available"),
@@ -74,7 +75,14 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "deduction-rejected": Entry(
         409, members=("refund_required",), defaults={"refund_required": True}
     ),
-    "payment-ref-conflict": Entry(409),
+    "payment-ref-conflict": Entry(
+        409,
+        members=("refund_required", "payment_ref"),
+        defaults={"refund_required": False},
+        variant_on="refund_required",
+    ),
+    "dead-letter-not-waiting": Entry(409, members=("letter_state",)),
+    "dead-letter-not-retryable": Entry(409),
     "adjustment-refused": Entry(409, members=("sku", "available")),
     "reservation-expired": Entry(
         410,

@@ -246,6 +246,10 @@ class ProblemOut(msgspec.Struct, frozen=True):
     closed_at: MomentText | UnsetType = UNSET
     state: StateName | UnsetType = UNSET
     scope: Annotated[str, Meta(description="The scope that is needed.")] | UnsetType = UNSET
+    payment_ref: (
+        Annotated[str, Meta(description="The payment that must be returned.")] | UnsetType
+    ) = UNSET
+    letter_state: Annotated[str, Meta(description="The dead letter's state.")] | UnsetType = UNSET
     refund_required: (
         Annotated[bool, Meta(description="The buyer's payment must be returned.")] | UnsetType
     ) = UNSET

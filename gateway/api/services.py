@@ -8,6 +8,7 @@ from gateway.api.auth import Authenticator
 from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.sale.catalogue import Catalogue, Place
+from gateway.sale.dead_letters import DeadLetters
 from gateway.sale.reservations import Reservations
 from gateway.sale.stock_reads import StockReads
 
@@ -25,4 +26,5 @@ class Services(msgspec.Struct, frozen=True):
     stock: StockReads
     catalogue: Catalogue
     places: Sequence[Place]
+    letters: DeadLetters
     not_ready: Callable[[], dict[str, str]]

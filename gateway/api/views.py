@@ -9,19 +9,19 @@ from msgspec import UNSET, UnsetType
 
 from gateway.api.schemas import SkuOut, StockOut
 from gateway.api.times import rfc3339
-from gateway.core.model import Line, SkuTerms, State
+from gateway.core.model import Line, SkuTerms
+from gateway.core.transitions import FACTS
 from gateway.sale.outcomes import Granted, Refused
 from gateway.sale.snapshot import Shown
 from gateway.store.commands import HoldRequest
 
-_EXPIRING = (State.HELD, State.PAYING)
 _encode = msgspec.json.Encoder().encode
 
 
 def reservation_json(granted: Granted) -> Any:
     """The reservation as it stands at the answer's time: JSON of a ReservationOut."""
     r = granted.reservation
-    more = _expiry(r.deadline_ms, granted.now_ms) if r.state in _EXPIRING else ""
+    more = _expiry(r.deadline_ms, granted.now_ms) if FACTS[r.state].expires else ""
     if r.channel:
         more += f',"channel":"{r.channel}"'
     if r.payment_ref:

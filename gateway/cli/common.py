@@ -1,5 +1,6 @@
 """What every command needs: the configuration, exit codes, words."""
 
+import getpass
 import os
 
 import click
@@ -19,6 +20,14 @@ config_option = click.option(
 def load(config_path: str | None) -> Config:
     """The configuration in force."""
     return load_config(config_path, os.environ)
+
+
+def operator() -> str:
+    """Who gives a command, for the record."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a user without a name
+        return "cli"
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,6 +14,10 @@ EXIT_TROUBLE = 3
 
 COMMANDS: Final = {
     "config": ("gateway.cli.config", "The configuration: show, check."),
+    "dead-letters": (
+        "gateway.cli.dead_letters",
+        "What could not be settled: list, show, retry, dismiss.",
+    ),
     "demo": ("gateway.cli.demo", "Run a flash sale and check that no promise was broken."),
     "ledger": ("gateway.cli.ledger", "The ledger's tables: migrate, show."),
     "notify": ("gateway.cli.notify", "Notifications to operations: test."),
@@ -34,7 +38,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(
+            import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_")
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,12 +7,10 @@ from gateway.cli.common import config_option
 from gateway.cli.stores import with_core
 from gateway.cli.tables import show_table
 from gateway.core.errors import SetupError
-from gateway.core.model import State
+from gateway.core.transitions import FACTS
 from gateway.runtime.core import Core
 from gateway.runtime.gateway import open_reservations
 from gateway.sale.outcomes import Answer, Granted
-
-HOLDING = (State.HELD, State.PAYING)
 
 
 @click.group()
@@ -58,7 +56,7 @@ def _print(reservation_id: str, answer: Answer) -> None:
         ("created", rfc3339(r.created_ms)),
     ]
     if r.deadline_ms:
-        rows.append(("deadline" if r.state in HOLDING else "ended", rfc3339(r.deadline_ms)))
+        rows.append(("deadline" if FACTS[r.state].expires else "ended", rfc3339(r.deadline_ms)))
     if r.payment_ref:
         rows.append(("payment", r.payment_ref))
     show_table(("field", "value"), rows)

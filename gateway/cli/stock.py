@@ -1,6 +1,5 @@
 """`stockgate stock`: SKUs and their units, from the command line."""
 
-import getpass
 import re
 from typing import Any
 
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.api.schemas import REASON_PATTERN
 from gateway.api.times import EARLIEST_MS, LATEST_MS, parse_rfc3339
-from gateway.cli.common import config_option, counted
+from gateway.cli.common import config_option, counted, operator
 from gateway.cli.stores import with_core
 from gateway.cli.tables import show_table
 from gateway.core.catalogue_file import load_catalogue
@@ -115,7 +114,7 @@ def set_stock(
         if safety is None:
             safety = now.safety_stock if now else 0
         _check(sku, on_hand, safety)
-        return await core.catalogue.put(sku, on_hand, safety, settings, _actor())
+        return await core.catalogue.put(sku, on_hand, safety, settings, operator())
 
     _show(with_core(config_path, work, creates=True))
 
@@ -130,7 +129,7 @@ def adjust(sku: str, delta: int, reason: str, config_path: str | None) -> None:
     """Add DELTA units to SKU; negative takes away."""
 
     async def work(core: Core) -> Moved | Refused:
-        return await core.catalogue.adjust(sku, delta, reason, _actor(), None)
+        return await core.catalogue.adjust(sku, delta, reason, operator(), None)
 
     if delta == 0:
         raise SetupError("an adjustment by 0 changes nothing")
@@ -148,7 +147,7 @@ def import_file(file: str, replace: bool, config_path: str | None) -> None:
     entries = load_catalogue(file, SystemClock().now_ms())
 
     async def work(core: Core) -> tuple[int, int]:
-        return await import_catalogue(core.catalogue, entries, actor=_actor(), replace=replace)
+        return await import_catalogue(core.catalogue, entries, actor=operator(), replace=replace)
 
     put, left = with_core(config_path, work, creates=True)
     kept = "it is" if left == 1 else "they are"
@@ -189,10 +188,3 @@ def _row(t: SkuTerms) -> tuple[object, ...]:
     limit = str(t.settings.buyer_limit or "none")
     units = (t.on_hand, t.available, t.held, t.unsettled, t.safety_stock, t.sold)
     return (t.sku, *units, limit, ttl)
-
-
-def _actor() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):
-        return "cli"

@@ -43,6 +43,11 @@ def verify(config_path: str | None) -> None:
     )
     if report.unsure:
         click.echo(_unsure(report.unsure))
+    if report.dead_letters:
+        click.echo(
+            f"{counted(report.dead_letters, 'dead letter')} of confirmed reservations: their units"
+            " are unsettled until somebody decides; see `stockgate dead-letters list`."
+        )
     if not report.ok:
         _show_breaches(report)
         sys.exit(EXIT_FAILED)

@@ -26,3 +26,4 @@ class Reply(IntEnum):
     TOO_FEW = 18
     ILLEGAL = 19
     MORE_DUE = 20
+    PAYMENT_REF_USED = 21

@@ -74,6 +74,36 @@ SETTLER_FAILURES = Counter(
     "Settler rounds that failed and will be retried.",
     registry=REGISTRY,
 )
+OUTBOX_LENGTH = Gauge(
+    "stockgate_outbox_entries",
+    "Confirmed reservations on their way to the ledger.",
+    ["shard"],
+    registry=REGISTRY,
+)
+SETTLE_LAG_SECONDS = Gauge(
+    "stockgate_settle_lag_seconds",
+    "How long the oldest of them has been waiting; 0 when none is.",
+    ["shard"],
+    registry=REGISTRY,
+)
+SETTLER_RETRIES = Counter(
+    "stockgate_settler_retries_total",
+    "Failed tries of single outbox entries, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+DEAD_LETTERS = Counter(
+    "stockgate_dead_letters_total",
+    "Outbox entries given up, by reason. Alarm on any.",
+    ["reason"],
+    registry=REGISTRY,
+)
+DEAD_LETTERS_OPEN = Gauge(
+    "stockgate_dead_letters_open",
+    "Dead letters that wait for a decision or are being retried, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 REAPED = Counter("stockgate_reaped_total", "Holds expired by the reaper.", registry=REGISTRY)
 REAPER_FAILURES = Counter(
     "stockgate_reaper_failures_total",

@@ -1,6 +1,14 @@
 """The ledger: what is on hand, what was sold, and why. The only place that speaks SQL."""
 
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.letter_types import (
+    LETTER_STATES,
+    OPEN_STATES,
+    Dismissal,
+    Letter,
+    LetterState,
+    NewLetter,
+)
 from gateway.ledger.opening import MIGRATE, LedgerState
 from gateway.ledger.types import (
     Deduction,
@@ -19,12 +27,17 @@ from gateway.ledger.types import (
 )
 
 __all__ = [
+    "LETTER_STATES",
     "MIGRATE",
+    "OPEN_STATES",
     "Deduction",
     "DeductionLine",
+    "Dismissal",
     "Ledger",
     "LedgerCheck",
     "LedgerState",
+    "Letter",
+    "LetterState",
     "Move",
     "MoveAnswer",
     "MoveConflict",
@@ -32,6 +45,7 @@ __all__ = [
     "MoveRefused",
     "MoveRequest",
     "MoveUnknownSku",
+    "NewLetter",
     "Outcome",
     "Recorded",
     "StockRow",

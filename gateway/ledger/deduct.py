@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, select, update
 
 from gateway.core.errors import InvariantBreach
 from gateway.ledger.bulk import Values, among, change_rows, insert_rows, is_server, listing
+from gateway.ledger.payment_refs import taken_refs
 from gateway.ledger.tables import deduction_lines, deductions, journal, stock
 from gateway.ledger.types import Deduction, DeductionLine, Outcome, Reason
 
@@ -68,7 +69,7 @@ def deduct(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> l
     shelves = lock_shelves(connection, {line.sku for d in batch for line in d.lines})
     # Read after the rows are locked: a concurrent settler's commit is seen here.
     known = recorded_outcomes(connection, {d.reservation_id for d in batch})
-    plan = decide(batch, known, shelves, now_ms)
+    plan = decide(batch, known, shelves, taken_refs(connection, batch), now_ms)
     write(connection, plan, shelves)
     return [plan.outcomes[d.reservation_id] for d in batch]
 
@@ -87,22 +88,31 @@ def recorded_outcomes(connection: Connection, reservation_ids: Iterable[str]) ->
 
 
 def decide(
-    batch: Sequence[Deduction], known: dict[str, Outcome], shelves: dict[str, Shelf], now_ms: int
+    batch: Sequence[Deduction],
+    known: dict[str, Outcome],
+    shelves: dict[str, Shelf],
+    taken: set[str],
+    now_ms: int,
 ) -> Plan:
-    """Take the reservations one by one, in order, off the shelves. No I/O."""
+    """Take the reservations one by one, in order, off the shelves. No I/O.
+
+    taken: payment references that have bought something; those of this batch are added.
+    """
     plan = Plan(outcomes=known)
     outcomes = plan.outcomes
     for deduction in batch:
         id_ = deduction.reservation_id
         if id_ in outcomes:
             continue
-        reason = _refusal(deduction, shelves)
+        reason = _refusal(deduction, shelves, taken)
         outcomes[id_] = Outcome(id_, not reason, reason)
         plan.deductions.append(_deduction_values(deduction, reason, now_ms))
         for line in deduction.lines:
             plan.lines.append((id_, line.sku, line.quantity, line.from_safety))
             if not reason:
                 plan.journal.append(_take(shelves[line.sku], line, id_, now_ms))
+        if not reason and deduction.payment_ref:
+            taken.add(deduction.payment_ref)
     return plan
 
 
@@ -159,7 +169,9 @@ def _take_stock(connection: Connection, shelves: dict[str, Shelf]) -> None:
         raise InvariantBreach("the ledger's stock changed under its own lock; nothing was deducted")
 
 
-def _refusal(deduction: Deduction, shelves: dict[str, Shelf]) -> Reason:
+def _refusal(deduction: Deduction, shelves: dict[str, Shelf], taken: set[str]) -> Reason:
+    if deduction.payment_ref in taken:
+        return "payment-ref-used"
     short = False
     for line in deduction.lines:
         shelf = shelves.get(line.sku)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from gateway.core.clock import Clock
 from gateway.core.errors import InvariantBreach, LedgerUnavailable
 from gateway.ledger.drivers import Driver, Work
+from gateway.ledger.refusals import concerns_data
 
 T = TypeVar("T")
 
@@ -100,6 +101,8 @@ class Database:
         except DBAPIError as error:
             if writes and _is_clash(error):
                 raise
+            if concerns_data(error):
+                raise InvariantBreach(f"the ledger refused a value: {error.orig}") from error
             raise LedgerUnavailable(f"the ledger failed: {error.orig}") from error
         except (SQLAlchemyError, OSError) as error:
             raise LedgerUnavailable(f"the ledger failed: {error}") from error

@@ -7,7 +7,8 @@ from typing import Self
 from sqlalchemy import Connection, select
 
 from gateway.core.clock import Clock
-from gateway.ledger import audit, deduct, moves, opening, reads
+from gateway.ledger import audit, deduct, moves, opening, payment_refs, reads
+from gateway.ledger.dead_letters import DeadLetterBook
 from gateway.ledger.engine import Database
 from gateway.ledger.opening import LedgerState
 from gateway.ledger.types import (
@@ -36,6 +37,7 @@ class Ledger:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.letters = DeadLetterBook(database, clock)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, *, timeout_s: float = 5.0, migrate: bool) -> Self:
@@ -62,7 +64,7 @@ class Ledger:
     async def deduct(self, batch: Sequence[Deduction]) -> list[Outcome]:
         """Take each reservation exactly once, whole or not at all; outcomes in input order.
 
-        Refusals are outcomes too, and final: `shortfall`, `unknown-sku`.
+        Refusals are outcomes too, and final: `shortfall`, `unknown-sku`, `payment-ref-used`.
         """
         if not batch:
             return []
@@ -106,6 +108,10 @@ class Ledger:
     async def deduction(self, reservation_id: str) -> Recorded | None:
         """What was decided about a reservation, None when nothing was."""
         return await self._database.read(partial(reads.deduction_of, reservation_id=reservation_id))
+
+    async def bought_with(self, payment_ref: str) -> str | None:
+        """The reservation that was settled with a payment reference; None when none was."""
+        return await self._database.read(partial(payment_refs.owner_of, payment_ref=payment_ref))
 
     async def unknown_of(self, reservation_ids: Sequence[str]) -> list[str]:
         """Those about which nothing was decided, in the order given."""

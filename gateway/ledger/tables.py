@@ -64,9 +64,20 @@ deductions = Table(
     _text("payment_ref"),
     _count("confirmed_at_ms"),
     _count("deducted_at_ms"),
+    Column("shares_ref", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("outcome IN ('settled', 'rejected')", name="deductions_outcome"),
     CheckConstraint("(outcome = 'settled') = (reason = '')", name="deductions_reason"),
     sqlite_with_rowid=False,
+)
+
+# A payment reference buys one reservation. `shares_ref` marks sales older than this rule.
+ONE_A_REF = text("outcome = 'settled' AND payment_ref <> '' AND shares_ref = 0")
+Index(
+    "deductions_payment_ref",
+    deductions.c.payment_ref,
+    unique=True,
+    sqlite_where=ONE_A_REF,
+    postgresql_where=ONE_A_REF,
 )
 
 deduction_lines = Table(

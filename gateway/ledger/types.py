@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.model import UNITS_MAX, SkuSettings
 
-Reason = Literal["", "shortfall", "unknown-sku"]
+Reason = Literal["", "shortfall", "unknown-sku", "payment-ref-used", "dismissed"]
 
 
 class DeductionLine(msgspec.Struct, frozen=True, gc=False):

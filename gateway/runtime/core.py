@@ -14,6 +14,7 @@ from gateway.core.errors import InvariantBreach, SetupError
 from gateway.core.fields import redact
 from gateway.ledger import MIGRATE, Ledger
 from gateway.sale.catalogue import Catalogue, Place
+from gateway.sale.dead_letters import DeadLetters
 from gateway.sale.outcomes import Refused
 from gateway.sale.snapshot import Snapshot
 from gateway.sale.verify import Verifier
@@ -32,6 +33,7 @@ class Core(msgspec.Struct, frozen=True):
     places: tuple[Place, ...]
     catalogue: Catalogue
     verifier: Verifier
+    letters: DeadLetters
 
 
 @asynccontextmanager
@@ -51,7 +53,9 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
         catalogue = Catalogue(places, ledger, snapshot, clock)
         await _check_pair(config, catalogue, ledger)
         verifier = Verifier(catalogue, places, ledger, clock)
-        yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier)
+        own = [open_commands(store, n, snapshot, stack) for n in range(config.shards)]
+        letters = DeadLetters(own, ledger, clock)
+        yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier, letters)
 
 
 async def open_ledger(config: Config, clock: Clock, *, migrate: bool) -> Ledger:

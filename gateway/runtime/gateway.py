@@ -16,6 +16,7 @@ from gateway.sale.shard import Shard
 from gateway.sale.stock_reads import StockReads
 from gateway.store.commands import StockCommands
 from gateway.workers.loop import Loop
+from gateway.workers.outbox_watch import OutboxWatch
 from gateway.workers.reaper import Reaper
 from gateway.workers.settler import Settler
 from gateway.workers.settling_watch import SettlingWatch
@@ -26,6 +27,10 @@ WATCH_S = 1.0
 
 MOVES_S = 5.0
 """Between looks for stock moves that an outage left half done."""
+
+
+LETTERS_S = 5.0
+"""Between looks for dead letters on which a decision was left half done."""
 
 
 class Gateway:
@@ -47,6 +52,7 @@ class Gateway:
         ]
         self._watch = Loop("stores", self._look_at_stores, clock)
         self._moves = Loop("moves", self._finish_moves, clock)
+        self._letters = Loop("letters", self._drive_letters, clock)
         self._faults: dict[str, str] = {"stores": "starting"}
         services = Services(
             config=config,
@@ -56,6 +62,7 @@ class Gateway:
             stock=self._reads,
             catalogue=core.catalogue,
             places=core.places,
+            letters=core.letters,
             not_ready=self.not_ready,
         )
         self.app = App(services)
@@ -73,7 +80,9 @@ class Gateway:
         reaper = Reaper(commands(), config.reaper, config.retention, clock, tell=tell)
         poller = SnapshotPoller(snapshot, commands(), config.snapshot, clock)
         listener = FinishedListener(finished, lambda: store.finished(shard), clock)
-        return [settler.loop, watch.loop, reaper.loop, poller.loop, listener.loop]
+        outbox_watch = OutboxWatch(store.outbox(shard), commands(), clock)
+        watches = [watch.loop, outbox_watch.loop]
+        return [settler.loop, *watches, reaper.loop, poller.loop, listener.loop]
 
     async def start(self) -> None:
         """Begin to work."""
@@ -82,20 +91,23 @@ class Gateway:
         for shard in self._shards:
             shard.start()
         self._reads.start()
-        for loop in (*self._loops, self._watch, self._moves):
+        for loop in self._all_loops():
             loop.start()
 
     async def stop(self) -> None:
         """Send what waits and end the workers; what they were given stays for the next start."""
         self.drain()
         await asyncio.gather(self._reads.stop(), *[shard.stop() for shard in self._shards])
-        await asyncio.gather(*[loop.stop() for loop in (*self._loops, self._watch, self._moves)])
+        await asyncio.gather(*[loop.stop() for loop in self._all_loops()])
         await self.notifier.stop()
 
     def drain(self) -> None:
         """Fail /readyz, and let confirms be answered 202 instead of waiting for the ledger."""
         self.draining = True
         self._finished.stop_waiting()
+
+    def _all_loops(self) -> tuple[Loop, ...]:
+        return (*self._loops, self._watch, self._moves, self._letters)
 
     def not_ready(self) -> dict[str, str]:
         """Why it should get no traffic, part by part."""
@@ -104,6 +116,10 @@ class Gateway:
     async def _finish_moves(self) -> float:
         await self.core.catalogue.recover()
         return MOVES_S
+
+    async def _drive_letters(self) -> float:
+        await self.core.letters.drive()
+        return LETTERS_S
 
     async def _look_at_stores(self) -> float:
         faults = {}

@@ -72,7 +72,8 @@ _STEP_REFUSALS: dict[int, tuple[str, Mapping[str, object]]] = {
     Reply.IS_RELEASED: ("reservation-released", NO_PARAMS),
     Reply.IS_CONFIRMED: ("reservation-confirmed", NO_PARAMS),
     Reply.IS_REJECTED: ("deduction-rejected", {"refund_required": True}),
-    Reply.PAYMENT_REF_CONFLICT: ("payment-ref-conflict", NO_PARAMS),
+    Reply.PAYMENT_REF_CONFLICT: ("payment-ref-conflict", {"refund_required": True}),
+    Reply.PAYMENT_REF_USED: ("payment-ref-conflict", {"refund_required": False}),
     Reply.INVARIANT_BREACH: ("stock-inconsistent", {"sku": ""}),
 }
 
@@ -84,13 +85,15 @@ def step_done(code: int) -> bool:
     return code in _STEP_CODES
 
 
-def step_refusal(code: int, reservation: Reservation | None, *, paid: bool = False) -> Refused:
-    """The refusal of one step on a reservation; `paid` says that money was taken for it."""
+def step_refusal(code: int, reservation: Reservation | None, *, paid_with: str = "") -> Refused:
+    """The refusal of one step on a reservation; `paid_with`: the payment that was taken for it."""
     name, params = _STEP_REFUSALS[code]
+    if code == Reply.PAYMENT_REF_CONFLICT:
+        params = {**params, "payment_ref": paid_with}
     if code == Reply.IS_CONFIRMED and reservation is not None:
         params = {"state": reservation.state.value}
     if code == Reply.INVARIANT_BREACH and reservation is not None:
         params = {"sku": reservation.lines[0].sku}
-    if paid and code in (Reply.IS_EXPIRED, Reply.IS_RELEASED):
+    if paid_with and code in (Reply.IS_EXPIRED, Reply.IS_RELEASED):
         params = {"refund_required": True}
     return Refused(name, params)

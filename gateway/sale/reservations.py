@@ -155,7 +155,7 @@ class Reservations:
         field = place[2]
         watch = self._finished.watch(field)
         try:
-            answer = await self._step(reservation_id, "confirm", payment_ref, paid=True)
+            answer = await self._step(reservation_id, "confirm", payment_ref)
             if isinstance(answer, Refused) or answer.reservation.state is not State.CONFIRMED:
                 return answer
             if wait_s <= 0:
@@ -165,7 +165,21 @@ class Reservations:
             self._finished.forget(field, watch)
         if state is None:
             return await self._look_again(reservation_id, answer)
-        return _decided(answer, state)
+        return await self._decided(answer, state)
+
+    async def _decided(self, confirmed: Granted, state: State) -> Answer:
+        reservation = replace(confirmed.reservation, state=state)
+        if state is State.REJECTED:
+            return await self._rejected(reservation, reservation.payment_ref)
+        return Granted(reservation, confirmed.now_ms, confirmed.replayed)
+
+    async def _rejected(self, reservation: Reservation, payment_ref: str) -> Answer:
+        """The ledger knows why: money that has bought another reservation is not to be returned."""
+        recorded = await self._ledger.deduction(reservation.id)
+        used = recorded is not None and recorded.reason == "payment-ref-used"
+        if used and payment_ref == reservation.payment_ref:
+            return step_refusal(Reply.PAYMENT_REF_USED, reservation)
+        return step_refusal(Reply.IS_REJECTED, reservation)
 
     async def _look_again(self, reservation_id: str, confirmed: Granted) -> Answer:
         """The announcement did not come; it may have been lost."""
@@ -174,7 +188,7 @@ class Reservations:
         except StockgateError:
             return confirmed  # which it is, whatever has become of it since
         if isinstance(shown, Granted):
-            return _decided(confirmed, shown.reservation.state)
+            return await self._decided(confirmed, shown.reservation.state)
         return confirmed
 
     def _place(self, reservation_id: str) -> tuple[Shard, int, str] | None:
@@ -184,9 +198,7 @@ class Reservations:
         created_ms, number, field = parts
         return self._shards[number], created_ms, field
 
-    async def _step(
-        self, reservation_id: str, name: str, argument: Arg = "", *, paid: bool = False
-    ) -> Answer:
+    async def _step(self, reservation_id: str, name: str, argument: Arg = "") -> Answer:
         place = self._place(reservation_id)
         if place is None:
             return UNKNOWN
@@ -195,8 +207,11 @@ class Reservations:
         reservation = _reservation_of(answer, shard.number, field)
         if reservation is None or reservation.id != reservation_id:
             return await self._forgotten(reservation_id, answer.now_ms, name, str(argument))
+        paid_with = str(argument) if name == "confirm" else ""
+        if paid_with and answer.code == Reply.IS_REJECTED:
+            return await self._rejected(reservation, paid_with)
         if not step_done(answer.code):
-            return step_refusal(answer.code, reservation, paid=paid)
+            return step_refusal(answer.code, reservation, paid_with=paid_with)
         return Granted(reservation, answer.now_ms, answer.code == Reply.UNCHANGED)
 
     async def _ask(self, act: Act, request: ActRequest) -> ActAnswer:
@@ -216,12 +231,15 @@ class Reservations:
         reservation = _from_ledger(recorded)
         if step == "show":
             return Granted(reservation, now_ms)
+        paid_with = argument if step == "confirm" else ""
+        if paid_with and await self._ledger.bought_with(paid_with) not in (None, reservation_id):
+            return step_refusal(Reply.PAYMENT_REF_USED, reservation)
         if not recorded.settled:
             return step_refusal(Reply.IS_REJECTED, reservation)
         if step == "confirm" and argument == recorded.payment_ref:
             return Granted(reservation, now_ms, replayed=True)
         code = Reply.PAYMENT_REF_CONFLICT if step == "confirm" else Reply.IS_CONFIRMED
-        return step_refusal(code, reservation)
+        return step_refusal(code, reservation, paid_with=paid_with)
 
 
 def hold_answer(shard: int, request: HoldRequest, answer: HoldAnswer) -> Answer:
@@ -259,13 +277,6 @@ def _reservation_of(answer: ActAnswer, shard: int, field: str) -> Reservation | 
     if answer.record is None:
         return None
     return as_of(parse_record(field, shard, answer.record), answer.now_ms)
-
-
-def _decided(confirmed: Granted, state: State) -> Answer:
-    reservation = replace(confirmed.reservation, state=state)
-    if state is State.REJECTED:
-        return step_refusal(Reply.IS_REJECTED, reservation)
-    return Granted(reservation, confirmed.now_ms, confirmed.replayed)
 
 
 def _from_ledger(recorded: Recorded) -> Reservation:

@@ -12,16 +12,14 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.core.clock import Clock
-from gateway.core.model import HeldLine, Reservation, SkuTerms, State
+from gateway.core.model import HeldLine, Reservation, SkuTerms
+from gateway.core.transitions import FACTS
 from gateway.ledger import Ledger, LedgerCheck
 from gateway.sale.catalogue import Catalogue, Place
 
 SCAN_COUNT = 1000
 ROUNDS_MAX = 5
 ROUND_PAUSE_S = 0.5
-
-_HELD = (State.HELD, State.PAYING)
-_BOUGHT = (*_HELD, State.CONFIRMED, State.SETTLED)
 
 
 class Rows(msgspec.Struct):
@@ -57,12 +55,14 @@ class Report(msgspec.Struct, frozen=True):
     """What was checked, and what was found.
 
     unreadable: fields of the reservations hash that hold no reservation.
+    dead_letters: open ones; their reservations stay confirmed and their units unsettled.
     """
 
     findings: tuple[Finding, ...]
     reservations: int
     rounds: int
     unreadable: tuple[str, ...] = ()
+    dead_letters: int = 0
 
     @property
     def ok(self) -> bool:
@@ -96,7 +96,8 @@ class Verifier:
             clear.update((f.sku, f) for f in report.findings if f.clear)
             await self._clock.sleep(ROUND_PAUSE_S)
             report = msgspec.structs.replace(await self._round(clear), rounds=number)
-        return report
+        letters = await self._ledger.letters.open_by_reason()
+        return msgspec.structs.replace(report, dead_letters=sum(letters.values()))
 
     async def _round(self, clear: dict[str, Finding]) -> Report:
         before = {t.sku: t for t in await self._all_terms()}
@@ -151,14 +152,14 @@ class Verifier:
 def _add_rows(rows: defaultdict[str, Rows], reservations: Iterable[Reservation]) -> None:
     for r in reservations:
         for line in r.lines:
-            sums = rows[line.sku]
-            if r.state in _HELD:
+            sums, facts = rows[line.sku], FACTS[r.state]
+            if facts.units == "held":
                 sums.held += line.quantity
-            elif r.state is State.CONFIRMED:
+            elif facts.units == "unsettled":
                 sums.unsettled += line.quantity
-            elif r.state is State.SETTLED:
+            elif facts.units == "sold":
                 sums.settled += line.quantity
-            if isinstance(line, HeldLine) and line.counted and r.state in _BOUGHT:
+            if isinstance(line, HeldLine) and line.counted and facts.counted:
                 sums.counted[r.buyer] = sums.counted.get(r.buyer, 0) + line.quantity
 
 

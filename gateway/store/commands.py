@@ -90,6 +90,24 @@ class StockMove(NamedTuple):
     settings: SkuSettings | None = None
 
 
+class Fault(NamedTuple):
+    """A failed try of an outbox entry: tries counted before it, and the pause to the next."""
+
+    entry_id: str
+    tries_before: int
+    pause_ms: int
+    reason: str
+
+
+class Noted(NamedTuple):
+    """What is noted of an entry's failed tries; tries 0: it is no longer in the outbox."""
+
+    tries: int
+    first_ms: int
+    due_ms: int
+    now_ms: int
+
+
 OnPulse = Callable[[Sequence[Pulse], int], None]
 
 
@@ -241,6 +259,37 @@ class StockCommands:
                 ],
                 reply[0],
             )
+
+    async def note_faults(self, faults: Sequence[Fault]) -> list[Noted]:
+        """Count a failed try of each entry; what is noted of each now."""
+        args: list[Arg] = [self._clock_ms(), len(faults)]
+        for fault in faults:
+            args += fault
+        reply = await self._channel.run(scripts.load("note_faults"), self._with_outbox, args)
+        return [
+            Noted(reply[i], reply[i + 1], reply[i + 2], reply[0]) for i in range(1, len(reply), 3)
+        ]
+
+    async def bury(self, entry_ids: Sequence[str]) -> int:
+        """Take entries out of the outbox without touching their reservations; how many it had."""
+        args: list[Arg] = [self._clock_ms(), keys.GROUP, *entry_ids]
+        reply = await self._channel.run(scripts.load("bury"), self._with_outbox, args)
+        return int(reply[1])
+
+    async def redrive(self, field: str, created_ms: int, token: str) -> tuple[Reply, bytes | None]:
+        """Put a confirmed reservation into the outbox once more, once a token; and its record.
+
+        DONE, UNCHANGED: it is on its way; anything else: it is not confirmed, or not there.
+        """
+        args: list[Arg] = [self._clock_ms(), field, created_ms, token]
+        _, code, record = await self._channel.run(scripts.load("redrive"), self._with_outbox, args)
+        return Reply(code), record or None
+
+    async def tidy_outbox(self, silence_ms: int, limit: int) -> tuple[int, int]:
+        """Remove consumers that are gone and notes that are void: (consumers, notes)."""
+        args: list[Arg] = [self._clock_ms(), keys.GROUP, silence_ms, limit]
+        reply = await self._channel.run(scripts.load("tidy_outbox"), self._with_outbox, args)
+        return reply[1], reply[2]
 
 
 def _terms(values: Sequence[Any]) -> SkuTerms:

@@ -29,6 +29,16 @@ def outbox(shard: int) -> str:
     return prefix(shard) + "outbox"
 
 
+def faults(shard: int) -> str:
+    """Hash: id of an outbox entry -> 'tries|first ms|last ms|due ms|reason' of its failed tries."""
+    return prefix(shard) + "faults"
+
+
+def refs(shard: int) -> str:
+    """Hash: payment reference -> field of the reservation that it bought."""
+    return prefix(shard) + "refs"
+
+
 def sku(shard: int, name: str) -> str:
     """Hash: terms and settings of a SKU."""
     return f"{prefix(shard)}sku:{name}"

@@ -5,9 +5,7 @@ from msgspec.structs import replace
 from gateway.core.errors import InvariantBreach
 from gateway.core.ids import make_id
 from gateway.core.model import HeldLine, Reservation, State
-from gateway.core.transitions import STATES
-
-_EXPIRING = (State.HELD, State.PAYING)
+from gateway.core.transitions import FACTS, STATES
 
 
 def parse_record(field: str, shard: int, record: bytes | str) -> Reservation:
@@ -44,6 +42,6 @@ def _parse_line(text: str) -> HeldLine:
 
 def as_of(reservation: Reservation, now_ms: int) -> Reservation:
     """The reservation as it counts at `now_ms`: past its deadline, a hold has expired."""
-    if reservation.state in _EXPIRING and reservation.deadline_ms <= now_ms:
+    if FACTS[reservation.state].expires and reservation.deadline_ms <= now_ms:
         return replace(reservation, state=State.EXPIRED)
     return reservation

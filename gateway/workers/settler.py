@@ -3,24 +3,26 @@
 read batch -> one ledger transaction -> mirror into Redis and acknowledge (one script).
 A crash between any two steps repeats the batch: the ledger knows the reservation ids it has
 decided about, and the mirror moves a reservation only if it is still confirmed.
+
+Two kinds of failure are told apart. A store that cannot be asked (StoreUnavailable,
+OutcomeUnknown, LedgerUnavailable) says nothing about the entries: the whole batch is read again
+after a pause, for ever. An entry that fails while the stores answer is set aside (suspects.py),
+so that the others go on.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.core import metrics
 from gateway.core.clock import Clock
-from gateway.core.codes import Reply
 from gateway.core.config import SettlerConfig
-from gateway.core.errors import InvariantBreach
 from gateway.core.events import Event, EventKind, Tell, tell_nobody
-from gateway.core.model import HeldLine, Line, Reservation
-from gateway.ledger import Deduction, DeductionLine, Ledger, Outcome
+from gateway.ledger import Ledger
 from gateway.store.commands import StockCommands
-from gateway.store.outbox import Entry, Outbox
+from gateway.store.outbox import NOTHING, START, Delivery, Entry, Garbled, Outbox
+from gateway.workers.deducting import Deductor, Failure
 from gateway.workers.loop import Loop
-
-_log = logging.getLogger(__name__)
+from gateway.workers.mirroring import Mirrorer
+from gateway.workers.suspects import Suspect, Suspects
 
 BLOCK_S = 1.0
 """How long a read waits for the first entry."""
@@ -28,18 +30,15 @@ BLOCK_S = 1.0
 IDLE_PAUSE_S = 0.01
 """Pause after a read that came back empty: some stores do not wait."""
 
-MIRROR_LINES_MAX = 500
-"""Lines of reservations mirrored in one script call."""
-
-Mirror = Callable[[Sequence[tuple[str, str]]], Awaitable[list[Reply]]]
-
-_MIRRORED = (Reply.DONE, Reply.UNCHANGED)
+BATCH_MIN = 16
+"""Batches are halved down to this while the ledger fails: a smaller one may be done in time."""
 
 
 class Settler:
     """Settles one shard. Any number may run; the group gives each entry to one of them.
 
-    on_step: told before each step ('deduct', 'mirror', 'done'); tests crash the process there.
+    on_step: told before each step ('deduct', 'mirror', 'bury', 'done'); tests crash the process
+    there.
     """
 
     def __init__(
@@ -54,136 +53,98 @@ class Settler:
         tell: Tell = tell_nobody,
     ) -> None:
         self._outbox = outbox
-        self._commands = commands
-        self._ledger = ledger
+        self._deductor = Deductor(ledger)
+        self._mirrorer = Mirrorer(commands)
+        self._suspects = Suspects(outbox, commands, ledger, clock, on_step, tell)
         self._config = config
         self._clock = clock
         self._on_step = on_step
         self._tell = tell
         self._recovering = True
-        self._recover_after = "0"
+        self._recover_after = START
         self._created = False
+        self._claim_after = START
         self._claimed_at = clock.monotonic()
+        self._batch = config.batch_max
         self.loop = Loop("settler", self.step, clock, on_failure=self._recover)
 
     def _recover(self) -> None:
         """What was read may not have been acknowledged: read it again first."""
         metrics.SETTLER_FAILURES.inc()
-        self._recovering, self._recover_after = True, "0"
+        self._recovering, self._recover_after = True, START
         self._created = False  # the stream may be what was lost
+        self._suspects.forget()
+        self._batch = max(min(BATCH_MIN, self._config.batch_max), self._batch // 2)
 
     async def step(self) -> float:
-        """Settle one batch; the pause before the next, s."""
+        """Settle one batch, then what is due of those set aside; the pause before the next, s."""
         if not self._created:
             await self._outbox.create()
             self._created = True
-        entries = await self._next_entries()
-        if not entries:
+        delivery = await self._next()
+        due = self._suspects.take_due()
+        if not delivery.ids and not due:
             return 0.0 if self._recovering else IDLE_PAUSE_S
         started = self._clock.monotonic()
-        await self._settle(entries)
+        await self._settle(delivery)
+        for suspect in due:
+            await self._try_again(suspect)
         metrics.SETTLE_SECONDS.observe(self._clock.monotonic() - started)
+        self._batch = min(self._config.batch_max, self._batch * 2)
         return 0.0
 
-    async def _next_entries(self) -> list[Entry]:
+    async def _next(self) -> Delivery:
         """Own unacknowledged work first, then what others left behind, then new work."""
-        count = self._config.batch_max
-        if self._recovering:
-            entries = await self._outbox.read_own(count, self._recover_after)
-            if entries:
-                self._recover_after = entries[-1].entry_id
-                return entries
-            self._recovering, self._recover_after = False, "0"
-        if self._clock.monotonic() - self._claimed_at >= self._config.idle_claim_s:
-            self._claimed_at = self._clock.monotonic()
-            entries = await self._outbox.claim_idle(count, self._config.idle_claim_s)
-            if entries:
-                return entries
-        return await self._outbox.read_new(count, BLOCK_S)
+        delivery = await self._own()
+        if not delivery.ids:
+            delivery = await self._left_behind()
+        if not delivery.ids:
+            return await self._outbox.read_new(self._batch, self._suspects.next_due_s(BLOCK_S))
+        good = await self._suspects.set_aside(delivery)
+        return delivery._replace(entries=good)
 
-    async def _settle(self, entries: Sequence[Entry]) -> None:
-        self._on_step("deduct")
-        outcomes = await self._deduct(entries)
-        self._on_step("mirror")
-        settled = [e for e in entries if (o := outcomes.get(e.entry_id)) and o.settled]
-        rejected = [e for e in entries if (o := outcomes.get(e.entry_id)) and not o.settled]
-        await self._mirror("settled", self._commands.settle, settled)
-        await self._mirror("rejected", self._commands.reject, rejected)
-        for entry in rejected:
-            self._tell(Event(EventKind.DEDUCTION_REJECTED, reservation=entry.reservation.id))
+    async def _own(self) -> Delivery:
+        if not self._recovering:
+            return NOTHING
+        delivery = await self._outbox.read_own(self._batch, self._recover_after)
+        self._recovering, self._recover_after = bool(delivery.ids), delivery.last
+        return delivery
+
+    async def _left_behind(self) -> Delivery:
+        """A page of a walk over what was left; a walk begins every `idle_claim_s`."""
+        idle_s = self._config.idle_claim_s
+        if self._claim_after == START:
+            if self._clock.monotonic() - self._claimed_at < idle_s:
+                return NOTHING
+            self._claimed_at = self._clock.monotonic()
+        delivery = await self._outbox.claim_idle(self._batch, idle_s, self._claim_after)
+        self._claim_after = delivery.last
+        return delivery
+
+    async def _settle(self, delivery: Delivery) -> None:
+        if delivery.entries:
+            await self._suspects.failed(await self._work_off(delivery.entries))
+        await self._suspects.garbled(delivery.garbled)
         self._on_step("done")
 
-    async def _mirror(self, outcome: str, command: Mirror, entries: Sequence[Entry]) -> None:
-        for piece in _pieces(entries):
-            codes = await command([(e.entry_id, e.field) for e in piece])
-            _report(outcome, piece, codes)
+    async def _work_off(self, entries: Sequence[Entry]) -> list[Failure]:
+        """Deduct and mirror; those that could not be."""
+        self._on_step("deduct")
+        decided = await self._deductor.decide(entries)
+        self._on_step("mirror")
+        unmirrored = await self._mirrorer.settle(decided.settled)
+        unmirrored += await self._mirrorer.reject(decided.rejected)
+        for entry in decided.rejected:
+            self._tell(Event(EventKind.DEDUCTION_REJECTED, reservation=entry.reservation.id))
+        return [*decided.failed, *unmirrored]
 
-    async def _deduct(self, entries: Sequence[Entry]) -> dict[str, Outcome]:
-        """Outcomes by entry id; an entry without one stays pending: somebody has to look at it.
-
-        One transaction for all; one each when the ledger's constraints refuse the whole.
-        """
-        deductions = {e.entry_id: d for e in entries if (d := _deduction(e.reservation))}
-        try:
-            outcomes = await self._ledger.deduct(list(deductions.values()))
-        except InvariantBreach:
-            alone = {entry_id: await self._deduct_alone(d) for entry_id, d in deductions.items()}
-            return {entry_id: outcome for entry_id, outcome in alone.items() if outcome}
-        return dict(zip(deductions, outcomes, strict=True))
-
-    async def _deduct_alone(self, deduction: Deduction) -> Outcome | None:
-        """None leaves the entry pending: somebody has to look at it."""
-        try:
-            return (await self._ledger.deduct([deduction]))[0]
-        except InvariantBreach:
-            metrics.INVARIANT_BREACHES.inc()
-            _log.exception("ledger refuses reservation %s", deduction.reservation_id)
-            return None
-
-
-def _deduction(reservation: Reservation) -> Deduction | None:
-    """None for what cannot be deducted at all."""
-    try:
-        return Deduction(
-            reservation_id=reservation.id,
-            buyer=reservation.buyer,
-            payment_ref=reservation.payment_ref,
-            lines=tuple(map(_deduction_line, reservation.lines)),
-        )
-    except ValueError:
-        metrics.INVARIANT_BREACHES.inc()
-        _log.exception("reservation %s makes no sense and stays in the outbox", reservation.id)
-        return None
-
-
-def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut so that one script call does not hold Redis for long: by lines, not by entries."""
-    piece: list[Entry] = []
-    lines = 0
-    for entry in entries:
-        more = len(entry.reservation.lines)
-        if piece and lines + more > MIRROR_LINES_MAX:
-            yield piece
-            piece, lines = [], 0
-        piece.append(entry)
-        lines += more
-    if piece:
-        yield piece
-
-
-def _deduction_line(line: Line) -> DeductionLine:
-    from_safety = line.from_safety if isinstance(line, HeldLine) else 0
-    return DeductionLine(line.sku, line.quantity, from_safety)
-
-
-def _report(outcome: str, entries: Sequence[Entry], codes: Sequence[Reply]) -> None:
-    metrics.SETTLED.labels(outcome).inc(sum(code in _MIRRORED for code in codes))
-    for entry, code in zip(entries, codes, strict=True):
-        if code not in _MIRRORED:
-            metrics.INVARIANT_BREACHES.inc()
-            _log.error(
-                "%s reservation %s cannot be mirrored: %s",
-                outcome,
-                entry.reservation.id,
-                code.name.lower(),
-            )
+    async def _try_again(self, suspect: Suspect) -> None:
+        """Alone, so that it takes none of the others with it."""
+        if isinstance(suspect.work, Garbled):
+            await self._suspects.garbled([suspect.work], suspect.tries)
+            return
+        failures = await self._work_off([suspect.work])
+        if failures:
+            await self._suspects.failed(failures, suspect.tries)
+        else:
+            await self._suspects.done(suspect)

@@ -78,7 +78,7 @@ class Side:
 
     def confirm(self) -> float:
         """Half of what `hold` added, at random."""
-        return self._act(self._commands.confirm, "pay-1")
+        return self._act(self._commands.confirm, "pay-{}")
 
     def settle(self) -> float:
         """What was confirmed, as the settler mirrors it."""
@@ -131,10 +131,11 @@ class Side:
         command: ActCommand,
         argument: str,
     ) -> float:
-        batches = [
-            [ActRequest(self._take(), self._now_ms, argument) for _ in range(BATCH)]
-            for _ in range(CALLS // 2)
-        ]
+        def request() -> ActRequest:
+            field = self._take()
+            return ActRequest(field, self._now_ms, argument.format(field))
+
+        batches = [[request() for _ in range(BATCH)] for _ in range(CALLS // 2)]
         return self._timed([partial(_act, command, batch) for batch in batches])
 
     def _take(self) -> str:

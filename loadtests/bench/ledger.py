@@ -194,7 +194,7 @@ class Bench:
         planned = []
         for batch in self._batches(count, BATCH, CART_LINES):
             shelves = {sku: Shelf(UNITS, 0) for sku in SKUS}
-            plan = decide(batch, {}, shelves, now_ms=1)
+            plan = decide(batch, {}, shelves, set(), now_ms=1)
             plan.journal = [row + tuple(dict(JOURNAL_SAME).values()) for row in plan.journal]
             planned.append((plan, {sku: shelf.taken for sku, shelf in shelves.items()}))
         return planned

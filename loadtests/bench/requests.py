@@ -7,7 +7,7 @@ HEAD = (
     b"POST %s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     b"%scontent-length: %d\r\n\r\n"
 )
-CONFIRM_BODY = b'{"payment_ref":"pay-1"}'
+CONFIRM_BODY = b'{"payment_ref":"%s"}'
 ID_LENGTH = 26
 ID_MARK = b'"id":"'
 
@@ -35,10 +35,11 @@ def stock(sku: str) -> bytes:
 
 
 def confirm(answer: bytes) -> bytes:
-    """The confirmation of the reservation that `answer` granted."""
+    """The confirmation of the reservation that `answer` granted, with a payment of its own."""
     begin = answer.index(ID_MARK) + len(ID_MARK)
-    path = b"/v1/reservations/" + answer[begin : begin + ID_LENGTH] + b"/confirm"
-    return HEAD % (path, b"", len(CONFIRM_BODY)) + CONFIRM_BODY
+    name = answer[begin : begin + ID_LENGTH]
+    body = CONFIRM_BODY % name
+    return HEAD % (b"/v1/reservations/" + name + b"/confirm", b"", len(body)) + body
 
 
 def _entry(sku: str, tag: str) -> bytes:

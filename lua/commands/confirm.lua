@@ -1,6 +1,7 @@
 -- Confirms paid reservations and appends each to the outbox, in one step.
 -- Late payment: an expired reservation is honoured from available, then from safety_stock,
 -- all its lines or none. A late payment that was refused once stays refused.
+-- A payment reference buys one reservation: another one is answered PAYMENT_REF_USED.
 --
 -- KEYS:
 --   KEYS[1] reservations hash of the shard
@@ -18,6 +19,7 @@
 --@include writes
 --@include records
 --@include moves
+--@include refs
 --@include act
 
 local outbox_adds = {}
@@ -83,6 +85,9 @@ local function refuse_late(field, r, ref)
 end
 
 local function confirm(field, r, ref, rule)
+  if is_ref_taken(ref, field) then
+    return PAYMENT_REF_USED -- whatever has become of this one, the money has bought the other
+  end
   if rule == UNCHANGED then
     return r.ref == ref and UNCHANGED or PAYMENT_REF_CONFLICT
   end
@@ -105,10 +110,12 @@ local function confirm(field, r, ref, rule)
   end
   local text = with_payment(r, rule, ref, lines)
   stage_record(field, text)
+  take_ref(ref, field)
   outbox_adds[#outbox_adds + 1] = field .. '|' .. text
   return DONE
 end
 
+read_refs(5, 3, tonumber(ARGV[2])) -- ARGV[5..n], every third: the references
 local reply = act(CONFIRM_RULES, confirm)
 local breach = commit()
 if breach then
@@ -117,6 +124,7 @@ end
 if trim then
   trim()
 end
+write_refs()
 for i = 1, #outbox_adds do
   call('XADD', KEYS[2], '*', 'r', outbox_adds[i])
 end

@@ -1,4 +1,5 @@
--- Forgets reservations that ended long ago, with their keys; a bounded number a call.
+-- Forgets reservations that ended long ago, with their keys and payment references; a bounded
+-- number a call.
 --
 -- KEYS:
 --   KEYS[1] reservations hash of the shard
@@ -22,6 +23,20 @@ local function is_over(record)
   return state ~= nil
 end
 
+local function ref_of(record)
+  return string.match(record, '^[^|]*|[^|]*|[^|]*|[^|]*|[^|]*|[^|]*|([^|]*)|') or ''
+end
+
+-- A reference may have bought another reservation since: then it stays.
+local function forget_refs(refs, fields)
+  local owners = call('HMGET', PREFIX .. 'refs', unpack(refs))
+  for i, ref in ipairs(refs) do
+    if owners[i] == fields[i] then
+      call('HDEL', PREFIX .. 'refs', ref)
+    end
+  end
+end
+
 local oldest = call('ZRANGEBYSCORE', PREFIX .. 'ended', '-inf',
   math.floor(OLDEST / STEP_MS), 'LIMIT', 0, 1)[1]
 if not oldest then
@@ -29,17 +44,19 @@ if not oldest then
 end
 local list = PREFIX .. 'ended:' .. oldest
 local fields = call('LRANGE', list, 0, LIMIT - 1)
-local gone = {}
+local gone, refs = {}, {}
 if #fields > 0 then
   local records = call('HMGET', RESERVATIONS, unpack(fields))
   for i, field in ipairs(fields) do
     if records[i] and is_over(records[i]) then
       gone[#gone + 1] = field
+      refs[#refs + 1] = ref_of(records[i])
     end
   end
 end
 if #gone > 0 then
   call('HDEL', RESERVATIONS, unpack(gone))
+  forget_refs(refs, gone)
 end
 if #fields < LIMIT then
   call('DEL', list)

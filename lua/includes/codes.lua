@@ -19,3 +19,4 @@ local OUT_OF_ORDER = 17
 local TOO_FEW = 18
 local ILLEGAL = 19
 local MORE_DUE = 20
+local PAYMENT_REF_USED = 21

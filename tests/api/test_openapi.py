@@ -44,6 +44,7 @@ DECODERS: dict[str, BodyDecoder[Any]] = {
     "extendReservation": decoders.EXTEND,
     "putSku": decoders.SKU,
     "adjustStock": decoders.ADJUSTMENT,
+    "dismissDeadLetter": decoders.DISMISS,
 }
 
 

@@ -109,9 +109,10 @@ class Api:
         path = f"/v1/reservations/{reservation}/{name}"
         return self.call("POST", path, body, headers=_named(headers))
 
-    def confirm(self, reservation: str, ref: str = "pay-1", **headers: str) -> httpx.Response:
-        """Confirm with a payment reference."""
-        return self.step(reservation, "confirm", {"payment_ref": ref}, **headers)
+    def confirm(self, reservation: str, ref: str = "", **headers: str) -> httpx.Response:
+        """Confirm with a payment reference; with one of its own unless `ref` says another."""
+        body = {"payment_ref": ref or f"pay-{reservation}"}
+        return self.step(reservation, "confirm", body, **headers)
 
     def state(self, reservation: str) -> str:
         """Where the reservation stands."""

@@ -39,8 +39,9 @@ def test_the_same_reference_again_is_the_same_answer(api: Api) -> None:
 def test_another_reference_is_a_conflict(api: Api) -> None:
     made = api.held(api.new_sku())
     api.confirm(made, "pay-1")
-    problem = refused(api.confirm(made, "pay-2"), 409, "payment-ref-conflict")
-    assert "refund" in problem["detail"] or "return" in problem["detail"]
+    refund = {"refund_required": True, "payment_ref": "pay-2"}
+    problem = refused(api.confirm(made, "pay-2"), 409, "payment-ref-conflict", **refund)
+    assert "Return the payment `pay-2`" in problem["detail"]
     assert api.get(f"/v1/reservations/{made}").json()["payment_ref"] == "pay-1"
 
 

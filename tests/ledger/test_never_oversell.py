@@ -36,7 +36,7 @@ class CarelessLedger(Ledger):
             return deducting.lock_shelves(connection, skus)
 
         shelves = await self._database.write(look)
-        plan = deducting.decide(batch, {}, shelves, now_ms=1)
+        plan = deducting.decide(batch, {}, shelves, set(), now_ms=1)
 
         def take(connection: Connection) -> None:
             deducting.write(connection, plan, shelves)
@@ -89,7 +89,7 @@ async def test_each_protection_holds_when_the_ones_before_it_fail(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, blind: bool
 ) -> None:
     await put(ledger, "phone", 5)
-    monkeypatch.setattr(deducting, "_refusal", lambda _deduction, _shelves: "")
+    monkeypatch.setattr(deducting, "_refusal", lambda _deduction, _shelves, _taken: "")
     if blind:
         monkeypatch.setattr(deducting, "take", take_blindly)
 

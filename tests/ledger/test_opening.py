@@ -1,6 +1,7 @@
 """Opening a ledger: made, upgraded, or refused with words that a person can act on."""
 
 import asyncio
+import re
 import sqlite3
 import subprocess
 import sys
@@ -286,7 +287,7 @@ def _table_sql(path: Path) -> dict[str, list[str]]:
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
     connection.close()
     return {
-        name: sorted(line.strip(", \t") for line in sql.split("\n"))
+        name: sorted(filter(None, (part.strip() for part in re.split(r"[,\n]", sql))))
         for name, sql in rows
         if name in metadata.tables
     }

@@ -93,7 +93,8 @@ def test_a_stop_does_not_wait_for_a_ledger_that_is_slow(
         ]
         headers = [JSON_TYPE, (b"Prefer", b"wait=10")]
         path = f"/v1/reservations/{made[0]}/confirm"
-        again = latecomer.request("POST", path, headers, b'{"payment_ref":"pay-1"}')
+        paid = b'{"payment_ref":"pay-%s"}' % made[0].encode()
+        again = latecomer.request("POST", path, headers, paid)
         assert (again.status, again.json["state"]) == (202, "confirmed")
     assert gateway.child.wait(15) == 0
     assert nothing_runs_in(gateway.folder)

@@ -214,7 +214,7 @@ async def open_sale(config: Config, clock: Clock | None = None) -> AsyncIterator
 
 
 async def settle_all(settler: Settler) -> None:
-    """Steps until nothing is left that this settler could do."""
+    """Steps until nothing is left that this settler could do now."""
     outbox = settler._outbox
     while settler._recovering or await outbox.length():
         before = await outbox.length()

@@ -125,7 +125,7 @@ async def _is_waiting(finished: Finished, id_: str) -> bool:
 async def test_another_payment_is_a_conflict(sale: Sale) -> None:
     await sale.put("phone", 5)
     id_ = await sale.confirmed(("phone", 2))
-    conflict = Refused("payment-ref-conflict")
+    conflict = Refused("payment-ref-conflict", {"refund_required": True, "payment_ref": "other"})
     assert await sale.reservations.confirm(id_, "other", 0.0) == conflict
     await settle_all(sale.settler())
     assert await sale.reservations.confirm(id_, "other", 0.0) == conflict
@@ -155,7 +155,8 @@ async def test_a_forgotten_reservation_is_found_in_the_ledger(sale: Sale) -> Non
     assert shown.lines == (HeldLine("phone", 2),)
     again = granted(await calls.confirm(id_, f"pay-{id_}", LONG_S))
     assert (again.replayed, again.reservation.state) == (True, State.SETTLED)
-    assert await calls.confirm(id_, "other", 0.0) == Refused("payment-ref-conflict")
+    refund = {"refund_required": True, "payment_ref": "other"}
+    assert await calls.confirm(id_, "other", 0.0) == Refused("payment-ref-conflict", refund)
     for step in (calls.release(id_), calls.pay(id_), calls.extend(id_, 60)):
         assert await step == Refused("reservation-confirmed", {"state": "settled"})
 
@@ -232,7 +233,7 @@ async def test_nothing_is_left_behind_by_those_who_waited(sale: Sale) -> None:
     ids = [await sale.held(("phone", 1)) for _ in range(3)]
     await sale.reservations.confirm(ids[0], "p", 0.01)
     await sale.reservations.confirm("0" * 26, "p", 0.01)
-    gone = asyncio.ensure_future(sale.reservations.confirm(ids[1], "p", LONG_S))
+    gone = asyncio.ensure_future(sale.reservations.confirm(ids[1], "q", LONG_S))
     await until(lambda: _is_waiting(sale.finished, ids[1]))
     gone.cancel()
     await asyncio.gather(gone, return_exceptions=True)
@@ -256,7 +257,7 @@ async def test_a_gateway_that_stops_keeps_no_confirm_waiting(sale: Sale) -> None
     await sale.put("phone", 5)
     ids = [await sale.held(("phone", 1)) for _ in range(3)]
     confirm = sale.reservations.confirm
-    waiting = asyncio.gather(*[confirm(id_, "p", LONG_S) for id_ in ids[:2]])
+    waiting = asyncio.gather(*[confirm(id_, f"pay-{id_}", LONG_S) for id_ in ids[:2]])
     await until(lambda: sale.is_in(ids[0], State.CONFIRMED))
     await until(lambda: sale.is_in(ids[1], State.CONFIRMED))
     assert not waiting.done()
@@ -300,3 +301,21 @@ async def test_an_announcement_before_the_wait_is_not_lost() -> None:
     finished.announce(State.SETTLED, ["a"])
     assert await finished.wait(future, 2.0) is State.SETTLED
     finished.forget("a", future)
+
+
+async def test_the_ledger_refuses_a_payment_that_the_store_forgot(any_sale: Sale) -> None:
+    """As it is when two shards confirm with one reference: the second gets its units back."""
+    await any_sale.put("phone", 5)
+    await any_sale.listen()
+    first, second = [await any_sale.held(("phone", 1), buyer=b) for b in ("ann", "bo")]
+    calls = any_sale.reservations
+    granted(await calls.confirm(first, "p", 0.0))
+    await any_sale.raw("DEL", keys.refs(0))
+    any_sale.run(any_sale.settler().loop)
+    no_refund = Refused("payment-ref-conflict", {"refund_required": False})
+    assert await calls.confirm(second, "p", LONG_S) == no_refund
+    assert await any_sale.state(second) is State.REJECTED
+    assert await calls.confirm(second, "p", LONG_S) == no_refund, "said the same way again"
+    assert await any_sale.state(first) is State.SETTLED
+    assert counts(await any_sale.terms("phone")) == (4, 4, 0, 0, 0, 1)
+    await any_sale.assert_sound()

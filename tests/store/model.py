@@ -159,12 +159,18 @@ class Model:
         row = self.rows.get(name)
         if row is None:
             return Reply.UNKNOWN_RESERVATION
+        if event is Event.CONFIRM and self._is_taken(str(argument), row):
+            return Reply.PAYMENT_REF_USED
         rule = TRANSITIONS[event][row.state]
         if event is Event.CONFIRM and rule is Reply.UNCHANGED and row.ref != argument:
             return Reply.PAYMENT_REF_CONFLICT
         if isinstance(rule, Reply):
             return rule
         return getattr(self, f"_{event.value}")(row, rule, argument)
+
+    def _is_taken(self, ref: str, row: Row) -> bool:
+        bought = (State.CONFIRMED, State.SETTLED)
+        return any(r is not row and r.ref == ref and r.state in bought for r in self.rows.values())
 
     def _pay(self, row: Row, state: State, window_ms: int) -> Reply:
         row.state = state

@@ -14,8 +14,8 @@ from gateway.store.records import parse_record
 from tests.store.shop import LIVE, Shop, units
 
 STEPS: list[tuple[str, str | int]] = [
-    ("confirm", "pay-1"),
-    ("confirm", "pay-1"),
+    ("confirm", ""),
+    ("confirm", ""),
     ("pay", 5),
     ("release", ""),
     ("extend", "10:50"),
@@ -102,7 +102,7 @@ class Visitor:
         await self.shop.commands.expire_due(self.dice.randint(1, 50))
 
     async def settle(self, _make: Callable[[Random], HoldRequest], _keys: list[str]) -> None:
-        entries = await self.shop.outbox.read_new(10, 0.0)
+        entries = (await self.shop.outbox.read_new(10, 0.0)).entries
         if entries:
             pairs = [(entry.entry_id, entry.field) for entry in entries]
             await self.dice.choice([self.shop.commands.settle, self.shop.commands.reject])(pairs)

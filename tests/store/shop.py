@@ -167,8 +167,11 @@ class Shop:
     async def act(
         self, event: Event | str, key_names: Iterable[str], argument: str | int
     ) -> list[ActAnswer]:
+        """Confirming without a reference, each is paid by itself."""
         command = getattr(self.commands, Event(event).value)
-        answers: list[ActAnswer] = await command([self.ask(key, argument) for key in key_names])
+        own = Event(event) is Event.CONFIRM and argument == ""
+        asked = [self.ask(key, f"pay-{key}" if own else argument) for key in key_names]
+        answers: list[ActAnswer] = await command(asked)
         return answers
 
     async def _code(self, event: Event, key: str, argument: str | int) -> Reply:
@@ -177,7 +180,7 @@ class Shop:
     async def pay(self, key: str, window_ms: int = WINDOW_MS) -> Reply:
         return await self._code(Event.PAY, key, window_ms)
 
-    async def confirm(self, key: str, ref: str = "pay-1") -> Reply:
+    async def confirm(self, key: str, ref: str = "") -> Reply:
         return await self._code(Event.CONFIRM, key, ref)
 
     async def release(self, key: str) -> Reply:
@@ -188,7 +191,7 @@ class Shop:
 
     async def take(self) -> list[Entry]:
         """What is new in the outbox, given to this shop's consumer."""
-        entries = await self.outbox.read_new(1000, 0.0)
+        entries = (await self.outbox.read_new(1000, 0.0)).entries
         self._given.update((entry.field, entry.entry_id) for entry in entries)
         return entries
 

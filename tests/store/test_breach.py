@@ -148,7 +148,7 @@ async def test_unsettled_units_that_are_not_there_are_not_taken(stocked: Shop, e
 async def test_held_units_that_are_not_there_are_not_taken(stocked: Shop) -> None:
     shop = stocked
     before = await break_it(shop, "held-moved")
-    answers = await shop.act("confirm", ["held", "paying"], "pay-1")
+    answers = await shop.act("confirm", ["held", "paying"], "")
     assert {answer.code for answer in answers} == {Reply.INVARIANT_BREACH}
     answers = await shop.act("release", ["held", "paying"], "")
     assert {answer.code for answer in answers} == {Reply.INVARIANT_BREACH}

@@ -11,12 +11,12 @@ from tests.store.shop import TTL_MS, Shop, Terms, field_of, request
 
 async def confirmed(shop: Shop, *keys: str, sku: str = "phone") -> None:
     await shop.hold_all(*(request(key, (sku, 1)) for key in keys))
-    answers = await shop.act("confirm", keys, "pay-1")
+    answers = await shop.act("confirm", keys, "")
     assert {answer.code for answer in answers} <= {Reply.DONE}
 
 
 async def pending(shop: Shop) -> list[str]:
-    return [entry.field for entry in await shop.outbox.read_own(100)]
+    return [entry.field for entry in (await shop.outbox.read_own(100)).entries]
 
 
 async def test_settled_units_leave_for_good(shop: Shop) -> None:
@@ -134,7 +134,7 @@ async def test_a_due_hold_is_confirmed_in_the_same_batch_as_others(shop: Shop) -
     await shop.hold_all(request("a"), request("b", ttl_ms=2 * TTL_MS))
     shop.pass_ms(TTL_MS)
     late, in_time, ghost = await shop.commands.confirm(
-        [shop.ask("a", "p"), shop.ask("b", "p"), ActRequest(field_of("x"), 1, "p")]
+        [shop.ask("a", "p1"), shop.ask("b", "p2"), ActRequest(field_of("x"), 1, "p3")]
     )
     codes = (late.code, in_time.code, ghost.code)
     assert codes == (Reply.DONE, Reply.DONE, Reply.UNKNOWN_RESERVATION)

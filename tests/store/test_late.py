@@ -129,7 +129,7 @@ async def test_late_payments_of_one_batch_share_what_there_is(shop: Shop) -> Non
     await shop.hold_all(request("a"), request("b"))
     shop.pass_ms(TTL_MS)
     await shop.held("c")
-    answers = await shop.act("confirm", ["a", "b", "a"], "pay-1")
+    answers = await shop.act("confirm", ["a", "b", "a"], "")
     assert [answer.code for answer in answers] == [Reply.DONE, Reply.DONE, Reply.UNCHANGED]
     assert await shop.terms() == Terms(3, 0, held=1, unsettled=2)
 

@@ -33,7 +33,7 @@ SOAK = os.environ.get("STOCKGATE_SOAK") == "1"
 SKUS = st.sampled_from(["a", "b", "c", "ghost"])
 BUYERS = st.sampled_from(["ann", "bob", "eve"])
 KEYS = st.integers(0, 24).map("k{}".format)
-REFS = st.sampled_from(["pay-1", "pay-2"])
+REFS = st.sampled_from([f"pay-{n}" for n in range(8)])
 BUCKETS = st.integers(1, 40).map(lambda n: n * BUCKET_MS)
 WINDOWS = st.just(0) | st.integers(1, 60).map(lambda n: START_MS + n * BUCKET_MS)
 
@@ -144,7 +144,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(event=st.sampled_from([Event.SETTLE, Event.SETTLE, Event.REJECT]), count=BUCKETS)
     def finish(self, event: Event, count: int) -> None:
         """What is next in the outbox, or what was read and not acknowledged."""
-        entries = self.run(self.shop.outbox.read_own(count // BUCKET_MS % 5 + 1))
+        entries = self.run(self.shop.outbox.read_own(count // BUCKET_MS % 5 + 1)).entries
         entries = entries or self.run(self.shop.take())
         if entries:
             self.mirror(event, [(entry.entry_id, entry.field) for entry in entries])

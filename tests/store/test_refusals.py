@@ -38,7 +38,7 @@ REFUSALS: dict[str, Refusal] = {
     "replay": (hold("held", ("phone", 1)), R.REPLAYED),
     "mismatch": (hold("held", ("phone", 2)), R.IDEMPOTENCY_MISMATCH),
     **{
-        f"{name} of {key}": (step(name, key, *args), getattr(R, word))
+        f"{name}{args} of {key}": (step(name, key, *args), getattr(R, word))
         for name, args, codes in [
             ("pay", (), "UNCHANGED IS_CONFIRMED IS_CONFIRMED IS_REJECTED IS_RELEASED IS_EXPIRED"),
             (
@@ -46,7 +46,13 @@ REFUSALS: dict[str, Refusal] = {
                 ("pay-2",),
                 "- PAYMENT_REF_CONFLICT PAYMENT_REF_CONFLICT IS_REJECTED IS_RELEASED -",
             ),
-            ("confirm", ("pay-1",), "- UNCHANGED UNCHANGED IS_REJECTED IS_RELEASED -"),
+            ("confirm", ("",), "- UNCHANGED UNCHANGED IS_REJECTED IS_RELEASED -"),
+            (
+                "confirm",
+                ("pay-settled",),
+                "PAYMENT_REF_USED PAYMENT_REF_USED UNCHANGED PAYMENT_REF_USED PAYMENT_REF_USED "
+                "PAYMENT_REF_USED",
+            ),
             ("release", (), "- IS_CONFIRMED IS_CONFIRMED IS_REJECTED UNCHANGED IS_EXPIRED"),
             (
                 "extend",
@@ -94,7 +100,8 @@ async def stock(shop: Shop) -> None:
     await shop.hold_all(*map(request, keys), request("limited", ("limited", 1)))
     await shop.pay("paying")
     await shop.release("released")
-    await shop.act("confirm", ["confirmed", "settled", "rejected"], "pay-1")
+    for key in ("confirmed", "settled", "rejected"):
+        await shop.confirm(key, f"pay-{key}")
     await shop.settle("settled")
     await shop.reject("rejected")
 

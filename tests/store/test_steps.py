@@ -20,7 +20,7 @@ from tests.store.shop import (
 
 STEPS: dict[Event, str | int] = {
     Event.PAY: WINDOW_MS,
-    Event.CONFIRM: "pay-1",
+    Event.CONFIRM: "",
     Event.RELEASE: "",
     Event.EXTEND: f"{TTL_MS * 2}:{CAP_MS}",
 }
@@ -170,7 +170,11 @@ async def test_bad_items_leave_their_neighbours_alone(shop: Shop, event: Event) 
     await shop.release("b")
     await shop.raw("HSET", "{sg:0}:sku:broken", "held", "7")
     shop.damaged = True
-    items = [shop.ask(key, STEPS[event]) for key in ("a", "ghost", "b", "c", "d")]
+    own = event is Event.CONFIRM
+    items = [
+        shop.ask(key, f"pay-{key}" if own else STEPS[event])
+        for key in ("a", "ghost", "b", "c", "d")
+    ]
     items.append(ActRequest(field_of("d"), START_MS + 1, STEPS[event]))
     answers = await getattr(shop.commands, event.value)(items)
     codes = [answer.code for answer in answers]
@@ -209,7 +213,8 @@ async def test_a_large_batch_of_steps(shop: Shop, store_url: str) -> None:
         answers = await shop.act(Event.CONFIRM, keys[begin : begin + 512], STEPS[Event.CONFIRM])
         assert {answer.code for answer in answers} == {Reply.DONE}
     assert await shop.terms() == Terms(size, 0, unsettled=size)
-    entries = [(entry.entry_id, entry.field) for entry in await shop.outbox.read_new(4096, 0.0)]
+    given = (await shop.outbox.read_new(4096, 0.0)).entries
+    entries = [(entry.entry_id, entry.field) for entry in given]
     assert set(await shop.commands.settle(entries)) == {Reply.DONE}
     assert await shop.terms() == Terms(0, 0, sold=size)
 

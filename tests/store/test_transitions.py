@@ -101,7 +101,7 @@ def _by_value(table: Mapping[Event, Mapping[State, Rule]]) -> dict[Event, dict[s
 
 ARGUMENTS: dict[Event, str | int] = {
     Event.PAY: WINDOW_MS,
-    Event.CONFIRM: "pay-1",
+    Event.CONFIRM: "",
     Event.RELEASE: "",
     Event.EXTEND: f"{2 * WINDOW_MS}:{CAP_MS}",
 }

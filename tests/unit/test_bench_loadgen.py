@@ -50,7 +50,7 @@ def test_a_confirm_names_the_reservation_that_was_granted() -> None:
     answer = ANSWER + b'{"id":"%s","state":"held"}' % name.encode()
     request = requests.confirm(answer)
     assert request.startswith(f"POST /v1/reservations/{name}/confirm HTTP/1.1\r\n".encode())
-    assert body_of(request) == {"payment_ref": "pay-1"}
+    assert body_of(request) == {"payment_ref": name}
 
 
 @pytest.mark.parametrize("cut", [1, 20, len(ANSWER), len(ANSWER) + 10])

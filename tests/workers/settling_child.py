@@ -47,15 +47,22 @@ class DiesBeforeReject:
 class Forgetful:
     """A ledger that does not know what it has decided before: the check of recorded ids is gone.
 
-    It records each deduction under an id of its own, so no id is ever found again.
+    It records each deduction under an id of its own, so no id is ever found again; and without
+    its payment, which would give it away.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._life = os.urandom(4).hex()
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
     async def deduct(self, batch: Sequence[Deduction]) -> list[Outcome]:
-        renamed = [replace(d, reservation_id=f"{d.reservation_id}~{self._life}") for d in batch]
+        renamed = [
+            replace(d, reservation_id=f"{d.reservation_id}~{self._life}", payment_ref="")
+            for d in batch
+        ]
         outcomes = await self._ledger.deduct(renamed)
         return [
             replace(o, reservation_id=d.reservation_id)

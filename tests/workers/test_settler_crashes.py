@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from gateway.core.config import SettlerConfig
 from gateway.core.model import State
 from gateway.sale import verify as verify_module
 from gateway.workers import settler as settler_module
-from tests.sale.steps import Sale, counts, settle_all
+from tests.sale.clocks import StillClock
+from tests.sale.steps import Sale, counts, settle_all, until
 from tests.sale.test_confirm import take_from_ledger
 from tests.support.processes import Child
 from tests.workers.settling_child import Forgetful
@@ -106,6 +108,45 @@ async def test_killed_again_and_again(real_sale: Sale, tmp_path: Path) -> None:
         await settle_until_killed(real_sale, tmp_path, "one", point)
     await settle_all(real_sale.settler(consumer="one"))
     await assert_all_is_done(real_sale, phones, lamps)
+
+
+KILLS_CI, KILLS_SOAK = 8, 200
+
+
+async def take_over(sale: Sale) -> None:
+    """A settler takes over what all others left behind, and settles the rest."""
+    clock = StillClock()
+    heir = sale.settler(consumer="heir", config=SettlerConfig(idle_claim_s=0.5), clock=clock)
+
+    async def is_empty() -> bool:
+        clock.advance(0.5)
+        await heir.step()
+        return await sale.outbox_length() == 0
+
+    await until(is_empty)
+
+
+SOAK = [pytest.mark.soak, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize("kills", [KILLS_CI, pytest.param(KILLS_SOAK, marks=SOAK)])
+async def test_killed_between_commit_and_acknowledgement_every_time(
+    real_sale: Sale, tmp_path: Path, kills: int
+) -> None:
+    """Every second settler deducts once more what the one before it did, and dies like it."""
+    await real_sale.put("phone", 10 * kills)
+    ids: list[str] = []
+    for life in range(kills):
+        ids += [await real_sale.confirmed(("phone", 2), buyer=f"b{n}") for n in range(3)]
+        await settle_until_killed(real_sale, tmp_path, f"pair-{life // 2}", "mirror")
+    taken = len(ids) - len(await real_sale.ledger.unknown_of(ids))
+    assert await real_sale.pending() == taken, "deducted, and none of them acknowledged"
+    await take_over(real_sale)
+    assert await deductions_of(real_sale, ids) == [1] * len(ids)
+    assert counts(await real_sale.terms("phone")) == (4 * kills, 4 * kills, 0, 0, 0, 6 * kills)
+    assert (await real_sale.outbox_length(), await real_sale.pending()) == (0, 0)
+    assert await real_sale.core.letters.page() == []
+    await real_sale.assert_sound()
 
 
 async def test_without_its_memory_of_ids_the_ledger_deducts_twice(

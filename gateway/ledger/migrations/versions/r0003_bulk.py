@@ -9,8 +9,8 @@ looks up a statement's rows together.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 # Ordered by their bytes, as everywhere else, whatever the language of the database; and faster.
 IDS = (
@@ -84,10 +84,10 @@ def _upgrade_sqlite() -> None:
     for verb in ("update", "delete"):
         op.execute(f"DROP TRIGGER journal_no_{verb}")
     op.drop_index("journal_by_sku")
-    op.rename_table("journal", "journal_0001")
+    op.rename_table("journal", "journal_before")
     _create_journal_sqlite()
-    op.execute("INSERT INTO journal SELECT * FROM journal_0001")
-    op.drop_table("journal_0001")
+    op.execute("INSERT INTO journal SELECT * FROM journal_before")
+    op.drop_table("journal_before")
     for verb in ("UPDATE", "DELETE"):
         _refuse_sqlite("journal", verb, "the journal is append-only")
         for table in ("deductions", "deduction_lines"):
