@@ -115,6 +115,9 @@ class ScriptChannel:
             await self.close()
             told = reason(error, self._call_timeout_s)
             raise OutcomeUnknown(f"Redis did not answer: {told}") from error
+        except BaseException:
+            await self.close()  # its reply must not be taken for that of the next call
+            raise
 
     async def close(self) -> None:
         """Drop the connection; the next call opens another."""

@@ -140,10 +140,15 @@ class StockCommands:
     async def hold(self, batch: Sequence[HoldRequest], default_ttl_ms: int) -> list[HoldAnswer]:
         """One answer a request, in order."""
         args: list[Arg] = [self._clock_ms(), default_ttl_ms, len(batch)]
-        args += [request.field for request in batch]
-        for request in batch:
-            request.add_args(args)
-        reply = await self._channel.run(scripts.load("hold"), self._reservations, args)
+        sku = _rush_for(batch)
+        if sku:
+            _add_columns(args, sku, batch)
+        else:
+            args += [request.field for request in batch]
+            for request in batch:
+                request.add_args(args)
+        script = scripts.load("hold_rush" if sku else "hold")
+        reply = await self._channel.run(script, self._reservations, args)
         now_ms, end = reply[0], 1 + 2 * len(batch)
         self._feed(reply, end)
         return [
@@ -290,6 +295,24 @@ class StockCommands:
         args: list[Arg] = [self._clock_ms(), keys.GROUP, silence_ms, limit]
         reply = await self._channel.run(scripts.load("tidy_outbox"), self._with_outbox, args)
         return reply[1], reply[2]
+
+
+def _rush_for(batch: Sequence[HoldRequest]) -> str:
+    """The SKU of which every request wants one line for as long as its holds last, or ""."""
+    sku = batch[0].lines[0].sku
+    for request in batch:
+        if request.ttl_ms or len(request.lines) != 1 or request.lines[0].sku != sku:
+            return ""
+    return sku
+
+
+def _add_columns(args: list[Arg], sku: str, batch: Sequence[HoldRequest]) -> None:
+    """Append what lua/commands/hold_rush.lua wants."""
+    args.append(sku)
+    args += [request.field for request in batch]
+    args += [request.buyer for request in batch]
+    args += [request.middle for request in batch]
+    args += [request.lines[0].quantity for request in batch]
 
 
 def _terms(values: Sequence[Any]) -> SkuTerms:

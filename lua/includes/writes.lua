@@ -56,7 +56,9 @@ local function commit()
     call_in_pieces('HSET', RESERVATIONS, record_writes, record_writes_n)
   end
   for bucket, fields in pairs(due_adds) do
-    push_bucket('due', bucket, fields)
+    if fields.n > 0 then
+      push_bucket('due', bucket, fields)
+    end
   end
   if ended_adds.n > 0 then
     push_bucket('ended', math.ceil(NOW / ENDED_STEP_MS), ended_adds)

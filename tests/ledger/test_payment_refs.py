@@ -88,14 +88,14 @@ async def test_without_look_up_and_index_a_payment_buys_twice(
 
 async def test_the_look_up_reads_the_index(file_ledger: Ledger) -> None:
     """A partial index is used only by a query that repeats its condition word for word."""
-    plans: list[str] = []
+    plans: list[list[str]] = []
 
     def explain(connection):
         from sqlalchemy import event
 
         def note(_c, _cursor, statement, parameters, _context, _many):
             rows = connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plans.extend(str(row[3]) for row in rows)
+            plans.append([str(row[3]) for row in rows])
 
         event.listen(connection, "before_cursor_execute", note)
         payment_refs.taken_refs(connection, [paid("r1", "p"), paid("r2", "q")])
@@ -103,7 +103,8 @@ async def test_the_look_up_reads_the_index(file_ledger: Ledger) -> None:
 
     await file_ledger._database.read(explain)
     assert len(plans) == 2
-    assert all("USING" in plan and "deductions_payment_ref" in plan for plan in plans), plans
+    for plan in plans:
+        assert any("USING" in step and "deductions_payment_ref" in step for step in plan), plan
 
 
 async def test_sales_older_than_the_rule_keep_their_payments(tmp_path: Path) -> None:

@@ -140,23 +140,22 @@ Breaker = Callable[[dict[str, str]], None]
 
 @pytest.fixture
 def break_hold(monkeypatch: pytest.MonkeyPatch) -> Breaker:
-    """Replaces pieces of hold.lua; each must be there."""
-    sound = scripts.load("hold")
+    """Replaces pieces of both scripts that hold; each must be there."""
+    load = scripts.load
 
     def break_it(changes: dict[str, str]) -> None:
-        text = sound.text
-        for old, new in changes.items():
-            assert text.count(old) == 1, f"hold.lua no longer says {old!r}"
-            text = text.replace(old, new)
-        broken = replace(sound, text=text, sha=sha1(text.encode()).hexdigest())
-        load = scripts.load
-
-        def load_broken(name: str) -> Script:
-            return broken if name == "hold" else load(name)
-
-        monkeypatch.setattr(scripts, "load", load_broken)
+        broken = {name: broken_script(load(name), changes) for name in ("hold", "hold_rush")}
+        monkeypatch.setattr(scripts, "load", lambda name: broken.get(name) or load(name))
 
     return break_it
+
+
+def broken_script(sound: Script, changes: dict[str, str]) -> Script:
+    text = sound.text
+    for old, new in changes.items():
+        assert text.count(old) == 1, f"{sound.name}.lua no longer says {old!r}"
+        text = text.replace(old, new)
+    return replace(sound, text=text, sha=sha1(text.encode()).hexdigest())
 
 
 async def test_without_any_check_the_rush_oversells(shops: list[Shop], break_hold: Breaker) -> None:

@@ -136,4 +136,4 @@ def test_every_command_is_known() -> None:
     acts = {"pay", "confirm", "release", "extend"}
     chores = {"expire_due", "forget_ended", "move_stock", "snapshot", "show"}
     letters = {"note_faults", "bury", "redrive", "tidy_outbox"}
-    assert set(COMMANDS) == {"hold", "settle", "reject"} | acts | chores | letters
+    assert set(COMMANDS) == {"hold", "hold_rush", "settle", "reject"} | acts | chores | letters

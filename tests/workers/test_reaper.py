@@ -32,6 +32,10 @@ class Pulses:
         for pulse in pulses:
             self.back_ms.setdefault(pulse.held, now_ms)
 
+    def at_most(self, held: int) -> int:
+        """When no more than `held` units were held; several may come back in one sweep."""
+        return min(ms for units, ms in self.back_ms.items() if units <= held)
+
 
 def reaper(sale: Sale, commands: Any = None, clock: Any = None, **config: int) -> Reaper:
     return Reaper(
@@ -48,7 +52,7 @@ async def test_units_are_back_within_a_second_of_the_deadline(real_sale: Sale) -
     seen = Pulses()
     real_sale.run(reaper(real_sale, real_sale.commands(on_pulse=seen)).loop)
     deadlines = []
-    for ttl_ms in (150, 300, 450):
+    for ttl_ms in (1500, 1650, 1800):  # all are held before the first is due
         answer = await real_sale.hold(("phone", 1), ttl_ms=ttl_ms)
         deadlines.append(answer.reservation.deadline_ms)  # type: ignore[union-attr]
 
@@ -56,7 +60,7 @@ async def test_units_are_back_within_a_second_of_the_deadline(real_sale: Sale) -
         return 0 in seen.back_ms
 
     await until(all_back)
-    late_ms = sorted(seen.back_ms[2 - n] - deadline for n, deadline in enumerate(deadlines))
+    late_ms = sorted(seen.at_most(2 - n) - deadline for n, deadline in enumerate(deadlines))
     assert late_ms[0] >= 0
     assert late_ms[1] <= PROMISE_MS, late_ms  # one may fall into a moment when all stand still
     assert counts(await real_sale.terms("phone")) == (10, 10, 0, 0, 0, 0)
