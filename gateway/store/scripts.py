@@ -91,13 +91,6 @@ def _read(path: Path) -> str:
         raise SetupError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _whole(root: Path, text: str) -> str:
-    """The text with its includes, and theirs, in their places."""
-    return _INCLUDE.sub(
-        lambda found: _whole(root, _read(root / "includes" / f"{found[1]}.lua")), text
-    )
-
-
 def _rows(events: str) -> str:
     """`local PAY_RULES = {...}` for each event: state -> next state, or the code of the refusal."""
     return "\n".join(map(_row, map(Event, events.split())))
@@ -127,6 +120,7 @@ def load(name: str) -> Script:
     """The command `name`, ready to be run."""
     root = lua_root()
     command = _read(root / "commands" / f"{name}.lua")
-    text = _written_out(_RULES.sub(lambda found: _rows(found[1]), _whole(root, command)))
+    text = _INCLUDE.sub(lambda found: _read(root / "includes" / f"{found[1]}.lua"), command)
+    text = _written_out(_RULES.sub(lambda found: _rows(found[1]), text))
     sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
     return Script(name=name, text=text, sha=sha, header=parse_header(command))

@@ -24,6 +24,13 @@
 --@include stock
 --@include settings
 --@include writes
+
+local function load_sweep()
+--@include records
+--@include moves
+--@include sweep
+  return function() return sweep(64, SWEEP_MAX) end, trim_swept
+end
 --@include holding
 
 local FIRST = 4 + N -- where the requests begin

@@ -18,6 +18,13 @@
 --@include stock
 --@include settings
 --@include writes
+
+local function load_sweep()
+--@include records
+--@include moves
+--@include sweep
+  return function() return sweep(64, SWEEP_MAX) end, trim_swept
+end
 --@include holding
 
 local FIELDS, BUYERS, MIDDLES, QUANTITIES = 4, 4 + N, 4 + 2 * N, 4 + 3 * N -- before the first

@@ -1,4 +1,5 @@
 -- What commands that hold share: the rules of a line, what expires to make room, deadlines, replays.
+-- They define load_sweep() first: it makes the sweep, which most calls do without.
 local DEFAULT_TTL_MS = tonumber(ARGV[2])
 local N = tonumber(ARGV[3])
 
@@ -23,13 +24,6 @@ local function open_sku(sku)
   end
   s.ttl = kept and kept.hold_ttl_ms or 0
   return s
-end
-
-local function load_sweep()
---@include records
---@include moves
---@include sweep
-  return function() return sweep(64, SWEEP_MAX) end, trim_swept
 end
 
 local sweep_more, trim -- made when something is short
