@@ -50,9 +50,7 @@ class Site(msgspec.Struct):
     async def write_redis(self, fence: Fence, *, fenced: bool = True) -> bool:
         """Whether Redis took the write."""
         script = write_script(fenced=fenced)
-        reply = await self.channel.run(
-            script, [keys.reservations(0)], (0, fence.name, fence.token)
-        )
+        reply = await self.channel.run(script, [keys.reservations(0)], (0, fence.name, fence.token))
         return bool(reply[1])
 
     async def write_ledger(self, sku: str, fence: Fence | None) -> bool:

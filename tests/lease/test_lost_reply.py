@@ -29,9 +29,7 @@ async def warm_up(here: Site) -> None:
 async def test_a_lost_answer_is_found_out_and_undone(
     proxy: Proxy, redis_server: RedisServer, ledger_url: str
 ) -> None:
-    async with site(
-        f"redis://127.0.0.1:{proxy.port}/0", ledger_url, call_timeout_s=CALL_S
-    ) as here:
+    async with site(f"redis://127.0.0.1:{proxy.port}/0", ledger_url, call_timeout_s=CALL_S) as here:
         await warm_up(here)
         proxy.mute = True
 

@@ -256,7 +256,9 @@ def slow_answer(machine: Schedule) -> None:
 
 def count_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     extend = Lease.extend
-    monkeypatch.setattr(Lease, "extend", lambda self, _sent_s: extend(self, self._clock.monotonic()))
+    monkeypatch.setattr(
+        Lease, "extend", lambda self, _sent_s: extend(self, self._clock.monotonic())
+    )
 
 
 def test_a_slow_answer() -> None:
