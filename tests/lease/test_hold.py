@@ -1,7 +1,8 @@
 """What a holder may count on, in virtual time on the real scripts."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -39,6 +40,21 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@asynccontextmanager
+async def losing(process: Process, why: str) -> AsyncIterator[Lease]:
+    """A lease that is lost while the block goes on to its end, and not before it was taken."""
+    lease, ended = None, False
+    try:
+        async with process.leases.hold("audit", expected_s=1) as lease:
+            yield lease
+            ended = True
+    except LeaseLost as lost:
+        assert why in str(lost)
+    else:
+        pytest.fail("nobody was told")
+    assert ended
 
 
 def sample(name: str, **labels: str) -> float:
@@ -118,18 +134,16 @@ async def test_the_deadline_counts_from_sending() -> None:
 
 async def test_a_holder_cut_off_stops_before_the_next_begins(bench: Bench) -> None:
     lost = sample("stockgate_leases_lost_total", lease="audit")
-    with pytest.raises(LeaseLost, match="could not be renewed in time: no answer"):
-        async with bench.one.leases.hold("audit", expected_s=1) as lease:
-            bench.one.wire.fault = Call.lose
-            await bench.pass_(6.75)
-            lease.check()
-            assert not lease.lost.is_set()
-            await bench.pass_(0.25)
-            assert lease.lost.is_set()
-            assert not lease.held
-            async with bench.two.leases.hold("audit", expected_s=1) as next_:
-                assert next_.token > lease.token
-            lease.check()
+    async with losing(bench.one, "could not be renewed in time: no answer") as lease:
+        bench.one.wire.fault = Call.lose
+        await bench.pass_(6.75)
+        lease.check()
+        assert not lease.lost.is_set()
+        await bench.pass_(0.25)
+        assert lease.lost.is_set()
+        assert not lease.held
+        async with bench.two.leases.hold("audit", expected_s=1) as next_:
+            assert next_.token > lease.token
     assert sample("stockgate_leases_lost_total", lease="audit") == lost + 1
     assert sample("stockgate_leases_held", lease="audit") == 0
 
@@ -144,30 +158,28 @@ async def test_an_outage_shorter_than_the_term_is_outlived(bench: Bench) -> None
 
 
 async def test_a_holder_that_slept_is_told_when_it_wakes(bench: Bench) -> None:
-    with pytest.raises(LeaseLost, match="lease audit"):
-        async with bench.one.leases.hold("audit", expected_s=1) as lease:
-            bench.redis.advance(60)
-            bench.one.clock.advance(60)  # in one leap: nothing ran in between
+    async with losing(bench.one, "lease audit (token 1) is lost") as lease:
+        bench.redis.advance(60)
+        bench.one.clock.advance(60)  # in one leap: nothing ran in between
+        with pytest.raises(LeaseLost, match="ran out"):
             lease.check()
 
 
 async def test_who_never_asks_is_told_at_the_end(bench: Bench) -> None:
-    with pytest.raises(LeaseLost):
-        async with bench.one.leases.hold("audit", expected_s=1):
-            bench.redis.advance(60)
-            bench.one.clock.advance(60)
+    async with losing(bench.one, "ran out"):
+        bench.redis.advance(60)
+        bench.one.clock.advance(60)
 
 
 async def test_a_loss_is_final() -> None:
     redis = Redis()
     process = Process(redis)
-    with pytest.raises(LeaseLost):
-        async with process.leases.hold("audit", expected_s=1) as lease:
-            lease.lose("tested")
-            lease.extend(process.clock.monotonic() + 100)
-            assert not lease.held
-            with pytest.raises(LeaseLost, match="tested"):
-                lease.check()
+    async with losing(process, "tested") as lease:
+        lease.lose("tested")
+        lease.extend(process.clock.monotonic() + 100)
+        assert not lease.held
+        with pytest.raises(LeaseLost, match="tested"):
+            lease.check()
 
 
 async def test_work_is_cancelled_on_request(bench: Bench) -> None:
@@ -205,10 +217,14 @@ async def test_a_cancellation_from_outside_stays_one(bench: Bench) -> None:
 
 async def test_check_inside_work_that_would_be_cancelled(bench: Bench) -> None:
     """The finder of the loss is told by the exception alone, not by a cancellation as well."""
-    with pytest.raises(LeaseLost, match="ran out"):
+
+    async def work() -> None:
         async with bench.one.leases.hold("audit", expected_s=1, stop_when_lost=True) as lease:
             bench.one.clock.advance(60)
             lease.check()
+
+    with pytest.raises(LeaseLost, match="ran out"):
+        await work()
     await asyncio.sleep(0)
 
 
@@ -383,16 +399,15 @@ async def test_a_generation_begins_above_all_tokens_before() -> None:
 
 
 async def test_a_holder_learns_that_its_lease_was_broken(bench: Bench) -> None:
-    with pytest.raises(LeaseLost, match="broken by hand"):
-        async with bench.one.leases.hold("audit", expected_s=1) as lease:
-            broken = await bench.two.leases.break_term(lease.term, actor="test")
-            assert broken == lease.term
-            assert await bench.tokens.last_token("audit") == lease.token + 1
-            assert await bench.two.leases.break_term(lease.term, actor="test") is None
-            async with bench.two.leases.hold("audit", expected_s=1) as next_:
-                assert next_.token == lease.token + 2
-            await bench.pass_(2.5)
-            assert lease.lost.is_set()
+    async with losing(bench.one, "broken by hand") as lease:
+        broken = await bench.two.leases.break_term(lease.term, actor="test")
+        assert broken == lease.term
+        assert await bench.tokens.last_token("audit") == lease.token + 1
+        assert await bench.two.leases.break_term(lease.term, actor="test") is None
+        async with bench.two.leases.hold("audit", expected_s=1) as next_:
+            assert next_.token == lease.token + 2
+        await bench.pass_(2.5)
+        assert lease.lost.is_set()
 
 
 async def test_terms_adapt_to_what_was_observed(bench: Bench) -> None:

@@ -284,12 +284,16 @@ def test_control_tokens_without_a_record(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(MemoryTokens, "record_token", recorded)
     machine = Disasters()
     machine.begin([1.0] * (HOLDERS + 1))
+
+    def take_and_forget() -> None:
+        machine.start(0, 0.0)
+        machine.go_through(0)
+        machine.tokens_only_rise()
+        machine.finish(0)
+        machine.go_through(0)
+        machine.lose_everything()
+
+    take_and_forget()
     with pytest.raises(AssertionError):
-        for _ in range(2):
-            machine.start(0, 0.0)
-            machine.go_through(0)
-            machine.tokens_only_rise()
-            machine.finish(0)
-            machine.go_through(0)
-            machine.lose_everything()
+        take_and_forget()
     machine.teardown()

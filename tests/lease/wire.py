@@ -67,7 +67,10 @@ class Call:
 
 
 class Wire:
-    """Stands in for a ScriptChannel. at_once: calls need no help; otherwise they wait in `calls`."""
+    """Stands in for a ScriptChannel.
+
+    at_once: calls need no help; otherwise they wait in `calls`. fault: what becomes of each.
+    """
 
     def __init__(self, redis: Redis, *, at_once: bool = True) -> None:
         self.calls: list[Call] = []

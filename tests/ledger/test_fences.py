@@ -62,7 +62,7 @@ async def test_the_journal_names_the_token(ledger: Ledger) -> None:
 
     def fences_of(connection: Connection) -> dict[str, int]:
         rows = connection.execute(select(journal.c.sku, journal.c.fence))
-        return {sku: fence for sku, fence in rows}
+        return {row.sku: row.fence for row in rows}
 
     assert await ledger._database.read(fences_of) == {"phone": 4, "case": 0}
 
