@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lease.bench import Bench
 from tests.support.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,11 @@ class Holder:
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
 
 
 @pytest.fixture

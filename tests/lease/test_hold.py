@@ -1,64 +1,18 @@
 """What a holder may count on, in virtual time on the real scripts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from gateway.core import metrics
 from gateway.core.errors import LeaseBusy, LeaseLost, LeaseUnavailable, LedgerUnavailable
-from gateway.core.leases import pack
-from gateway.lease import Lease, MemoryTokens
+from gateway.lease import Lease
 from gateway.lease.pace import trusted_s
+from tests.lease.bench import Bench, losing, sample
 from tests.lease.wire import Call, Process, Redis, spin
-from tests.sale.faults import Counting, Gate, ledger_down, ledger_unanswered
+from tests.sale.faults import Counting, ledger_down
 
 TTL_S = 7.0
 """Of work expected to take a second."""
-
-
-class Bench:
-    """Redis, a record of tokens, and two processes that share them."""
-
-    def __init__(self) -> None:
-        self.redis = Redis()
-        self.tokens = MemoryTokens()
-        self.one = Process(self.redis, self.tokens, name="one")
-        self.two = Process(self.redis, self.tokens, name="two")
-
-    async def pass_(self, seconds: float, step: float = 0.25) -> None:
-        """Time goes on everywhere, and everybody does what is due."""
-        for _ in range(round(seconds / step)):
-            self.redis.advance(step)
-            self.one.advance(step)
-            self.two.advance(step)
-            await spin()
-
-
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
-@asynccontextmanager
-async def losing(process: Process, why: str) -> AsyncIterator[Lease]:
-    """A lease that is lost while the block goes on to its end, and not before it was taken."""
-    lease, ended = None, False
-    try:
-        async with process.leases.hold("audit", expected_s=1) as lease:
-            yield lease
-            ended = True
-    except LeaseLost as lost:
-        assert why in str(lost)
-    else:
-        pytest.fail("nobody was told")
-    assert ended
-
-
-def sample(name: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 async def test_a_lease_is_held_by_one_and_then_by_the_next(bench: Bench) -> None:
@@ -276,126 +230,6 @@ async def test_several_are_taken_in_one_order(bench: Bench) -> None:
     await asyncio.gather(*tasks)
     assert len(rounds) == 10
     assert await bench.one.leases.terms() == []
-
-
-async def test_a_lost_answer_is_undone_and_its_token_never_used(bench: Bench) -> None:
-    def once(call: Call) -> None:
-        bench.one.wire.fault = None
-        call.deliver()
-        call.lose()
-
-    bench.one.wire.fault = once
-    with pytest.raises(LeaseUnavailable, match="no answer"):
-        async with bench.one.leases.hold("audit", expected_s=1):
-            pytest.fail("held")
-    assert await bench.two.leases.look("audit") is None
-    async with bench.two.leases.hold("audit", expected_s=1) as lease:
-        assert lease.token == 2
-
-
-async def test_a_grant_that_arrives_late_runs_out(bench: Bench) -> None:
-    late: list[Call] = []
-
-    def keep(call: Call) -> None:
-        late.append(call)
-        call.lose()
-
-    bench.one.wire.fault = keep
-    with pytest.raises(LeaseUnavailable):
-        async with bench.one.leases.hold("audit", expected_s=1):
-            pytest.fail("held")
-    late[0].deliver()
-    with pytest.raises(LeaseBusy):
-        async with bench.two.leases.hold("audit", expected_s=1):
-            pytest.fail("held")
-    await bench.pass_(7)
-    async with bench.two.leases.hold("audit", expected_s=1) as lease:
-        assert lease.token == 2
-
-
-async def test_what_is_cancelled_while_it_asks_is_given_back() -> None:
-    redis = Redis()
-    process, other = Process(redis, at_once=False), Process(redis)
-
-    async def work() -> None:
-        async with process.leases.hold("audit", expected_s=1):
-            pytest.fail("held")
-
-    task = asyncio.create_task(work())
-    await spin()
-    process.wire.calls[0].deliver()
-    process.wire.at_once = True
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await process.leases.close()
-    assert process.wire.closed == 1, "an unread answer would be taken for the next one"
-    assert await other.leases.look("audit") is None
-
-
-@pytest.mark.parametrize("method", ["last_token", "record_token"])
-@pytest.mark.parametrize("fault", [ledger_down, ledger_unanswered])
-async def test_without_a_record_of_tokens_there_is_no_lease(
-    method: str, fault: Callable[..., Any]
-) -> None:
-    redis, tokens = Redis(), MemoryTokens()
-    process = Process(redis, fault(tokens, method))
-    with pytest.raises(LeaseUnavailable, match="lease audit cannot be granted"):
-        async with process.leases.hold("audit", expected_s=1):
-            pytest.fail("held")
-    await process.leases.close()
-    assert await process.leases.terms() == []
-    async with process.leases.hold("audit", expected_s=1) as lease:
-        assert lease.token >= 1
-
-
-async def test_a_redis_that_lost_everything_hands_out_no_smaller_token(bench: Bench) -> None:
-    tokens = []
-    for _ in range(3):
-        async with bench.one.leases.hold("audit", expected_s=1) as lease:
-            tokens.append(lease.token)
-        bench.redis.data.flushall()
-    assert tokens == [1, 2, 3]
-
-
-async def test_control_without_the_record_tokens_begin_again(bench: Bench) -> None:
-    for _ in range(2):
-        forgetful = Process(bench.redis, MemoryTokens())
-        async with forgetful.leases.hold("audit", expected_s=1) as lease:
-            assert lease.token == 1
-        bench.redis.data.flushall()
-
-
-async def test_two_that_are_granted_the_same_token_do_not_both_begin(bench: Bench) -> None:
-    """Redis forgets a grant before its token is on record, and grants it again."""
-    gate = Gate(bench.tokens, "record_token")
-    slow = Process(bench.redis, gate, name="slow")
-
-    async def work() -> None:
-        async with slow.leases.hold("audit", expected_s=1):
-            pytest.fail("two began under one token")
-
-    task = asyncio.create_task(work())
-    await gate.reached.wait()
-    bench.redis.data.flushall()
-    async with bench.two.leases.hold("audit", expected_s=1) as lease:
-        assert lease.token == 1
-        gate.open.set()
-        with pytest.raises(LeaseUnavailable, match="a later token is on record"):
-            await task
-        await slow.leases.close()
-        await bench.pass_(10)
-        lease.check()
-
-
-async def test_a_generation_begins_above_all_tokens_before() -> None:
-    redis, tokens = Redis(), MemoryTokens()
-    process = Process(redis, tokens)
-    async with process.leases.hold("audit", expected_s=1):
-        pass
-    process.leases._floor = pack(3, 0)
-    async with process.leases.hold("audit", expected_s=1) as lease:
-        assert lease.token == pack(3, 1)
 
 
 async def test_a_holder_learns_that_its_lease_was_broken(bench: Bench) -> None:
