@@ -19,6 +19,7 @@ COMMANDS: Final = {
         "What could not be settled: list, show, retry, dismiss.",
     ),
     "demo": ("gateway.cli.demo", "Run a flash sale and check that no promise was broken."),
+    "lease": ("gateway.cli.lease", "Leases between processes: list, show, break."),
     "ledger": ("gateway.cli.ledger", "The ledger's tables: migrate, show."),
     "notify": ("gateway.cli.notify", "Notifications to operations: test."),
     "reservation": ("gateway.cli.reservation", "Reservations: show, release."),

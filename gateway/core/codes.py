@@ -27,3 +27,6 @@ class Reply(IntEnum):
     ILLEGAL = 19
     MORE_DUE = 20
     PAYMENT_REF_USED = 21
+    LEASE_TAKEN = 30
+    LEASE_GONE = 31
+    STALE_FENCE = 32

@@ -6,6 +6,9 @@ StockgateError
 ├── OutcomeUnknown      Redis was asked but did not answer: retry with the same key
 ├── Overloaded          refused before anything was sent: the queue is full or too slow
 ├── LedgerUnavailable   the ledger could not be asked: nothing was committed
+├── LeaseUnavailable    nobody could be asked for the lease: nothing was begun, retry
+├── LeaseBusy           another process holds the lease: come back when it ends
+├── LeaseLost           the lease is no longer ours: stop, what is written now is refused
 └── InvariantBreach     counters contradict each other: the change was refused
 """
 
@@ -52,3 +55,20 @@ class LedgerUnavailable(StockgateError):
 
 class InvariantBreach(StockgateError):
     """on_hand = available + held + unsettled + safety_stock does not hold."""
+
+
+class LeaseUnavailable(StockgateError):
+    """A lease could not be granted, or its token not recorded; the work was not begun."""
+
+
+class LeaseBusy(StockgateError):
+    """Another holds the lease; `retry_after_s` is when its term ends unless it is renewed."""
+
+    def __init__(self, message: str, *, holder: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.holder = holder
+        self.retry_after_s = retry_after_s
+
+
+class LeaseLost(StockgateError):
+    """The lease ended before the work did, or a later holder has been seen: stop at once."""

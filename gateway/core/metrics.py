@@ -146,6 +146,35 @@ NOTIFY_QUEUE = Gauge(
     ["target"],
     registry=REGISTRY,
 )
+LEASES_HELD = Gauge(
+    "stockgate_leases_held", "Leases this process holds.", ["lease"], registry=REGISTRY
+)
+LEASE_WAIT = Histogram(
+    "stockgate_lease_wait_seconds",
+    "From asking for a lease to holding it.",
+    ["lease"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+LEASE_HOLD = Histogram(
+    "stockgate_lease_hold_seconds",
+    "How long leases were held.",
+    ["lease"],
+    buckets=(*_SECONDS, 10.0, 30.0, 60.0, 300.0),
+    registry=REGISTRY,
+)
+LEASES_REFUSED = Counter(
+    "stockgate_leases_refused_total",
+    "Leases asked for in vain: another held them (busy), or nobody could be asked (unavailable).",
+    ["lease", "reason"],
+    registry=REGISTRY,
+)
+LEASES_LOST = Counter(
+    "stockgate_leases_lost_total",
+    "Leases that ended before the work under them did.",
+    ["lease"],
+    registry=REGISTRY,
+)
 
 
 def exposition() -> bytes:

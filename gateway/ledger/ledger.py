@@ -7,7 +7,7 @@ from typing import Self
 from sqlalchemy import Connection, select
 
 from gateway.core.clock import Clock
-from gateway.ledger import audit, deduct, moves, opening, payment_refs, reads
+from gateway.ledger import audit, deduct, fences, moves, opening, payment_refs, reads
 from gateway.ledger.dead_letters import DeadLetterBook
 from gateway.ledger.engine import Database
 from gateway.ledger.opening import LedgerState
@@ -72,7 +72,11 @@ class Ledger:
         return await self._database.write(partial(deduct.deduct, batch=batch, now_ms=now_ms))
 
     async def begin_move(self, request: MoveRequest) -> MoveAnswer:
-        """Number a change of a SKU; the store applies it next, then `finish_move`."""
+        """Number a change of a SKU; the store applies it next, then `finish_move`.
+
+        Raises:
+            LeaseLost: the request carries a stale fence.
+        """
         now_ms = self._clock.now_ms()
         return await self._database.write(partial(moves.begin, request=request, now_ms=now_ms))
 
@@ -116,6 +120,17 @@ class Ledger:
     async def unknown_of(self, reservation_ids: Sequence[str]) -> list[str]:
         """Those about which nothing was decided, in the order given."""
         return await self._database.read(partial(reads.unknown_of, reservation_ids=reservation_ids))
+
+    async def last_token(self, name: str) -> int:
+        """The highest token recorded for a lease; 0 when none was."""
+        return await self._database.read(partial(fences.last_token, name=name))
+
+    async def record_token(self, name: str, token: int) -> bool:
+        """Record a lease's token above all before, and refuse those from now on.
+
+        False, and no change, when it is not above them.
+        """
+        return await self._database.write(partial(fences.record_token, name=name, token=token))
 
     async def audit(self, *, timeout_s: float = AUDIT_TIMEOUT_S) -> list[LedgerCheck]:
         """Recompute every SKU's counters from the rows, on one snapshot. Reads all rows."""

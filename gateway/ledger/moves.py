@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from gateway.core.errors import InvariantBreach
 from gateway.core.model import UNITS_MAX, SkuSettings
+from gateway.ledger.fences import refuse_stale
 from gateway.ledger.reads import stock_row
 from gateway.ledger.tables import journal, moves, settings_of, settings_values, stock
 from gateway.ledger.types import (
@@ -31,7 +32,13 @@ Kind = Literal["received", "adjusted", "safety"]
 
 
 def begin(connection: Connection, request: MoveRequest, now_ms: int) -> MoveAnswer:
-    """Number and record a move; increases take effect. Refusals are values and write nothing."""
+    """Number and record a move; increases take effect. Refusals are values and write nothing.
+
+    Raises:
+        LeaseLost: the request's fence is stale.
+    """
+    if request.fence is not None:
+        refuse_stale(connection, *request.fence)
     earlier = _earlier(connection, request)
     if earlier is not None:
         return earlier
@@ -51,7 +58,8 @@ def begin(connection: Connection, request: MoveRequest, now_ms: int) -> MoveAnsw
     connection.execute(update(stock).where(stock.c.sku == move.sku).values(move_seq=move.seq))
     connection.execute(insert(moves).values(_values(move)))
     change = (max(0, move.on_hand_delta), max(0, move.safety_delta))
-    _shift(connection, row, move, change, now_ms)
+    token = request.fence.token if request.fence else 0
+    _shift(connection, row, move, change, now_ms, fence=token)
     return move
 
 
@@ -163,6 +171,7 @@ def _shift(
     now_ms: int,
     *,
     why: str = "",
+    fence: int = 0,
 ) -> StockRow:
     """Add `change` = (on_hand, safety_stock) to a SKU, each with a journal row."""
     on_hand, received = row.on_hand + change[0], row.received + change[0]
@@ -182,7 +191,12 @@ def _shift(
     if rows:
         values = {"on_hand": on_hand, "received": received, "safety_stock": safety}
         connection.execute(update(stock).where(stock.c.sku == row.sku).values(values))
-        said = {"at_ms": now_ms, "actor": move.actor, "reason": f"{why}{move.reason}"}
+        said = {
+            "at_ms": now_ms,
+            "actor": move.actor,
+            "reason": f"{why}{move.reason}",
+            "fence": fence,
+        }
         connection.execute(insert(journal), [step | said for step in rows])
     return after
 

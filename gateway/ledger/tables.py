@@ -156,6 +156,14 @@ journal = Table(
 # SQLite reads its journal whole: to keep this index there costs a quarter of a deduction.
 Index("journal_by_sku", journal.c.sku, journal.c.id).ddl_if("postgresql")
 
+fences = Table(
+    "fences",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    CheckConstraint("token > 0", name="fences_token"),
+)
+
 
 def settings_of(row: Row[tuple[object, ...]]) -> SkuSettings:
     """The settings columns of a row of `stock` or `moves`."""

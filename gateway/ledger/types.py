@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.leases import Fence
 from gateway.core.model import UNITS_MAX, SkuSettings
 
 Reason = Literal["", "shortfall", "unknown-sku", "payment-ref-used", "dismissed"]
@@ -89,6 +90,8 @@ class MoveRequest(msgspec.Struct, frozen=True):
     kind: `put` sets `on_hand` (the ledger's number, so unsettled units count as on hand) and
     creates the SKU; `adjust` adds `delta` to a SKU that exists.
     key: idempotency key, unique over all SKUs; `fingerprint` tells a repeat from another request.
+    fence: of the lease under which it is asked; a stale one is refused, and the journal
+        names the token beside what begins with it. A numbered move is anybody's to drive on.
     """
 
     sku: str
@@ -101,6 +104,7 @@ class MoveRequest(msgspec.Struct, frozen=True):
     actor: str = ""
     key: str | None = None
     fingerprint: str = ""
+    fence: Fence | None = None
 
 
 MoveState = Literal["pending", "applied", "refused"]

@@ -12,7 +12,9 @@ from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.core.errors import InvariantBreach, SetupError
 from gateway.core.fields import redact
+from gateway.lease import Leases
 from gateway.ledger import MIGRATE, Ledger
+from gateway.runtime.leases import open_leases
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.dead_letters import DeadLetters
 from gateway.sale.outcomes import Refused
@@ -34,6 +36,7 @@ class Core(msgspec.Struct, frozen=True):
     catalogue: Catalogue
     verifier: Verifier
     letters: DeadLetters
+    leases: Leases
 
 
 @asynccontextmanager
@@ -55,7 +58,9 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
         verifier = Verifier(catalogue, places, ledger, clock)
         own = [open_commands(store, n, snapshot, stack) for n in range(config.shards)]
         letters = DeadLetters(own, ledger, clock)
-        yield Core(config, clock, store, ledger, snapshot, places, catalogue, verifier, letters)
+        leases = open_leases(store, ledger, clock, stack)
+        parts = (places, catalogue, verifier, letters, leases)
+        yield Core(config, clock, store, ledger, snapshot, *parts)
 
 
 async def open_ledger(config: Config, clock: Clock, *, migrate: bool) -> Ledger:

@@ -57,3 +57,10 @@ def buyers(shard: int, name: str) -> str:
 def finished_channel(shard: int) -> str:
     """Channel on which settled and rejected fields are announced."""
     return prefix(shard) + "finished"
+
+
+LEASE_TERMS = "{sg:leases}:terms"
+"""Hash: lease -> its term. A tag of their own: leases belong to no shard, and to one slot."""
+
+LEASE_TOKENS = "{sg:leases}:tokens"
+"""Hash: lease -> the last token granted."""

@@ -11,6 +11,7 @@ from gateway.core.config import Config
 from gateway.core.errors import SetupError
 from gateway.store import feed, preflight
 from gateway.store.client import ScriptChannel, connect, execute
+from gateway.store.leases import RedisLeases
 from gateway.store.listing import Listing, guarded
 from gateway.store.outbox import Outbox
 
@@ -84,6 +85,10 @@ class Store:
     def channel(self) -> ScriptChannel:
         """A connection of its own for scripts."""
         return ScriptChannel(self._client, self._clock, call_timeout_s=self._call_timeout_s)
+
+    def leases(self, channel: ScriptChannel) -> RedisLeases:
+        """What grants leases, over a connection of its own."""
+        return RedisLeases(channel, self._clock, call_timeout_s=self._call_timeout_s)
 
     def listing(self, shard: int) -> Listing:
         """Reads of a shard that may take long."""

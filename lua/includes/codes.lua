@@ -20,3 +20,6 @@ local TOO_FEW = 18
 local ILLEGAL = 19
 local MORE_DUE = 20
 local PAYMENT_REF_USED = 21
+local LEASE_TAKEN = 30
+local LEASE_GONE = 31
+local STALE_FENCE = 32

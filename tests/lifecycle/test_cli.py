@@ -214,7 +214,7 @@ def test_help_and_version(tmp_path: Path) -> None:
     told = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
     )
-    for name in ("serve", "stock", "reservation", "verify", "config", "demo"):
+    for name in ("serve", "stock", "reservation", "lease", "verify", "config", "demo"):
         assert name in told.stdout
     failed(stockgate("sell", cwd=tmp_path), 2, "sell")
 

@@ -127,7 +127,7 @@ def test_missing_files_say_where_they_were_looked_for(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_loads_and_says_what_it_takes(name: str) -> None:
     loaded = scripts.load(name)
-    assert loaded.header.keys[0].startswith("KEYS[1] reservations")
+    assert loaded.header.keys[0].startswith(("KEYS[1] reservations", "KEYS[1] terms hash"))
     assert "clock override, ms" in loaded.header.argv[0]
     assert "now ms" in loaded.header.returns
 
@@ -136,4 +136,5 @@ def test_every_command_is_known() -> None:
     acts = {"pay", "confirm", "release", "extend"}
     chores = {"expire_due", "forget_ended", "move_stock", "snapshot", "show"}
     letters = {"note_faults", "bury", "redrive", "tidy_outbox"}
-    assert set(COMMANDS) == {"hold", "hold_rush", "settle", "reject"} | acts | chores | letters
+    leases = {"lease_grant", "lease_list", "lease_release", "lease_renew", "raise_fence"}
+    assert set(COMMANDS) == {"hold", "hold_rush", "settle", "reject"} | acts | chores | letters | leases
