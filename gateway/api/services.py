@@ -9,6 +9,7 @@ from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.dead_letters import DeadLetters
+from gateway.sale.receipts import NO_RECEIPTS, Receipts
 from gateway.sale.reservations import Reservations
 from gateway.sale.stock_reads import StockReads
 
@@ -28,3 +29,4 @@ class Services(msgspec.Struct, frozen=True):
     places: Sequence[Place]
     letters: DeadLetters
     not_ready: Callable[[], dict[str, str]]
+    receipts: Receipts = NO_RECEIPTS

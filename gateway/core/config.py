@@ -6,7 +6,7 @@ to the working directory. Every mistake is reported at once, each with its line.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from gateway.core.config_notify import (
     checked_target,
     target_rows,
 )
+from gateway.core.config_receipts import ReceiptsConfig
 from gateway.core.config_rules import SQLITE, broken_rules, check_key, is_loopback
 from gateway.core.config_schema import (
     BatchConfig,
@@ -46,6 +47,7 @@ from gateway.core.fields import (
     found,
     meta_of,
     redact,
+    shown,
 )
 from gateway.core.toml_lines import KeyPath, line_of, parse_toml, read_text
 
@@ -59,6 +61,7 @@ __all__ = [
     "NotifyConfig",
     "Origin",
     "ReaperConfig",
+    "ReceiptsConfig",
     "RedisConfig",
     "RetentionConfig",
     "ServerConfig",
@@ -87,6 +90,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "retention": RetentionConfig,
     "demo": DemoConfig,
     "notify": NotifyConfig,
+    "receipts": ReceiptsConfig,
 }
 _TOP_FIELDS = {f.name: f.type for f in msgspec.structs.fields(Config) if meta_of(f.type)}
 # What Kubernetes sets by itself for a Service called "stockgate" or "stockgate-redis".
@@ -154,7 +158,10 @@ def config_as_rows(config: Config) -> list[tuple[str, Any, str]]:
     rows: list[tuple[str, Any]] = [(name, getattr(config, name)) for name in _TOP_FIELDS]
     for section, kind in _SECTIONS.items():
         table = getattr(config, section)
-        rows += [(f"{section}.{name}", getattr(table, name)) for name in kind.__struct_fields__]
+        rows += [
+            (f"{section}.{it.name}", shown(it.type, getattr(table, it.name)))
+            for it in msgspec.structs.fields(kind)
+        ]
     for index, key in enumerate(config.keys):
         rows.append((f"keys[{index}].name", key.name))
         rows.append((f"keys[{index}].sha256", "(hidden)"))
@@ -392,4 +399,14 @@ def _with_absolute_paths(config: Config, draft: _Draft, here: Path) -> Config:
         data_dir=absolute("data_dir", config.data_dir),
         ledger=ledger,
         demo=DemoConfig(catalogue=catalogue),
+        receipts=_with_absolute_secret_file(config.receipts, absolute),
     )
+
+
+def _with_absolute_secret_file(
+    receipts: ReceiptsConfig, absolute: Callable[[str, str], str]
+) -> ReceiptsConfig:
+    if not receipts.secret_file:
+        return receipts
+    path = absolute("receipts.secret_file", receipts.secret_file)
+    return msgspec.structs.replace(receipts, secret_file=path)

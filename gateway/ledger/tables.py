@@ -156,6 +156,13 @@ journal = Table(
 # SQLite reads its journal whole: to keep this index there costs a quarter of a deduction.
 Index("journal_by_sku", journal.c.sku, journal.c.id).ddl_if("postgresql")
 
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
 
 def settings_of(row: Row[tuple[object, ...]]) -> SkuSettings:
     """The settings columns of a row of `stock` or `moves`."""

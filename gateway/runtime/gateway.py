@@ -10,7 +10,9 @@ from gateway.api.services import Services
 from gateway.core.errors import StockgateError
 from gateway.runtime.core import Core, open_commands
 from gateway.runtime.notify import make_notifier
+from gateway.runtime.receipts import open_receipts
 from gateway.sale.finished import Finished
+from gateway.sale.receipts import Receipts
 from gateway.sale.reservations import Reservations
 from gateway.sale.shard import Shard
 from gateway.sale.stock_reads import StockReads
@@ -36,7 +38,7 @@ LETTERS_S = 5.0
 class Gateway:
     """Everything that works in one process; `app` answers HTTP."""
 
-    def __init__(self, core: Core, stack: AsyncExitStack) -> None:
+    def __init__(self, core: Core, stack: AsyncExitStack, receipts: Receipts) -> None:
         self.core = core
         self.draining = False
         config, clock = core.config, core.clock
@@ -64,6 +66,7 @@ class Gateway:
             places=core.places,
             letters=core.letters,
             not_ready=self.not_ready,
+            receipts=receipts,
         )
         self.app = App(services)
 
@@ -151,7 +154,8 @@ async def open_reservations(core: Core) -> AsyncIterator[Reservations]:
 async def open_gateway(core: Core) -> AsyncIterator[Gateway]:
     """A gateway that works until the block ends."""
     async with AsyncExitStack() as stack:
-        gateway = Gateway(core, stack)
+        receipts = await open_receipts(core.config.receipts, core.ledger)
+        gateway = Gateway(core, stack, receipts)
         await gateway.start()
         try:
             yield gateway

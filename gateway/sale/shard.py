@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from gateway.core.codes import Reply
 from gateway.core.config import Config
 from gateway.core.events import Event, EventKind, Tell, tell_nobody
 from gateway.sale.batcher import Batcher, Limits
+from gateway.sale.restoring import Restorer
 from gateway.store.client import ScriptChannel
 from gateway.store.commands import (
     ActAnswer,
@@ -62,6 +64,8 @@ class Shard:
         self.release = self._act_batcher("release")
         self.extend = self._act_batcher("extend")
         self.show = self._show_batcher()
+        restorer = Restorer(self._commands(), config.retention.ended_s * 1000)
+        self.restore = Batcher("restore", restorer.restore, self._limits, clock)
 
     def start(self) -> None:
         """Begin sending."""
@@ -75,9 +79,9 @@ class Shard:
         for channel in self._channels:
             await channel.close()
 
-    def _batchers(self) -> tuple[Batcher[HoldRequest, HoldAnswer] | Act, ...]:
+    def _batchers(self) -> tuple[Batcher[Any, Any], ...]:
         acts = (self.pay, self.confirm, self.release, self.extend, self.show)
-        return (self.hold, *acts)
+        return (self.hold, *acts, self.restore)
 
     def _commands(self) -> StockCommands:
         channel = self._open_channel()
