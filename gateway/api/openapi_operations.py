@@ -56,7 +56,7 @@ HELD: Final[Example] = {
     "expires_at": "2026-11-11T10:15:00.250Z",
     "expires_in_s": 900,
 }
-RECEIPT: Final = "v1.NzQ0Nzk0fDAxS1ozVjlRMk0.3dOePsoxkQ0m1nHf8bqZ"
+RECEIPT: Final = "v1.NzQ0Nzk0fDAxS1ozVjlRMk0z3dOePsoxkQ0m1nHf8bqZ"
 MADE: Final[Example] = {**HELD, "receipt": RECEIPT}
 SETTLED: Final[Example] = {
     "id": ID,

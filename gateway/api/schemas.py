@@ -46,7 +46,7 @@ ReceiptText = Annotated[
     Meta(
         pattern=RECEIPT_PATTERN,
         extra={"rule": "receipt"},
-        examples=["v1.NzQ0Nzk0fDAxS1ozVjlRMk0.3dOePsoxkQ0m1nHf8bqZ"],
+        examples=["v1.NzQ0Nzk0fDAxS1ozVjlRMk0z3dOePsoxkQ0m1nHf8bqZ"],
     ),
 ]
 Key = Annotated[str, Meta(pattern=KEY_PATTERN, extra={"rule": "key"}, examples=["cart-7f3a-try-1"])]

@@ -6,7 +6,7 @@ to the working directory. Every mistake is reported at once, each with its line.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,10 +158,7 @@ def config_as_rows(config: Config) -> list[tuple[str, Any, str]]:
     rows: list[tuple[str, Any]] = [(name, getattr(config, name)) for name in _TOP_FIELDS]
     for section, kind in _SECTIONS.items():
         table = getattr(config, section)
-        rows += [
-            (f"{section}.{it.name}", shown(it.type, getattr(table, it.name)))
-            for it in msgspec.structs.fields(kind)
-        ]
+        rows += [(f"{section}.{f.name}", shown(f, table)) for f in msgspec.structs.fields(kind)]
     for index, key in enumerate(config.keys):
         rows.append((f"keys[{index}].name", key.name))
         rows.append((f"keys[{index}].sha256", "(hidden)"))
@@ -386,11 +383,11 @@ def _with_absolute_paths(config: Config, draft: _Draft, here: Path) -> Config:
     def absolute(key: str, text: str) -> str:
         setting = draft.settings.get(key)
         folder = setting.folder if setting else here
-        return str((folder / Path(text).expanduser()).resolve())
+        return str((folder / Path(text).expanduser()).resolve()) if text else ""
 
-    catalogue, ledger = config.demo.catalogue, config.ledger
-    if catalogue:
-        catalogue = absolute("demo.catalogue", catalogue)
+    catalogue = absolute("demo.catalogue", config.demo.catalogue)
+    secret_file = absolute("receipts.secret_file", config.receipts.secret_file)
+    ledger = config.ledger
     file = ledger.removeprefix(f"{SQLITE}/")
     if file != ledger and file not in ("", ":memory:"):
         ledger = f"{SQLITE}/{absolute('ledger', file)}"
@@ -399,14 +396,5 @@ def _with_absolute_paths(config: Config, draft: _Draft, here: Path) -> Config:
         data_dir=absolute("data_dir", config.data_dir),
         ledger=ledger,
         demo=DemoConfig(catalogue=catalogue),
-        receipts=_with_absolute_secret_file(config.receipts, absolute),
+        receipts=msgspec.structs.replace(config.receipts, secret_file=secret_file),
     )
-
-
-def _with_absolute_secret_file(
-    receipts: ReceiptsConfig, absolute: Callable[[str, str], str]
-) -> ReceiptsConfig:
-    if not receipts.secret_file:
-        return receipts
-    path = absolute("receipts.secret_file", receipts.secret_file)
-    return msgspec.structs.replace(receipts, secret_file=path)

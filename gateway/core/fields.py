@@ -73,9 +73,10 @@ def expected(kind: Any, value: Any) -> str:
     return f"found {seen}; allowed: {allowed(kind)}"
 
 
-def shown(kind: Any, value: Any) -> Any:
-    """A setting's value as it may be shown."""
-    return "(hidden)" if value and _is_secret(kind) else value
+def shown(field: Any, table: msgspec.Struct) -> Any:
+    """The value of one of the table's fields as it may be shown."""
+    value = getattr(table, field.name)
+    return "(hidden)" if value and _is_secret(field.type) else value
 
 
 def _is_secret(kind: Any) -> bool:

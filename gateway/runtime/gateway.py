@@ -8,6 +8,7 @@ from gateway.api.app import App
 from gateway.api.auth import Authenticator
 from gateway.api.services import Services
 from gateway.core.errors import StockgateError
+from gateway.core.events import Tell, tell_nobody
 from gateway.runtime.core import Core, open_commands
 from gateway.runtime.notify import make_notifier
 from gateway.runtime.receipts import open_receipts
@@ -44,10 +45,7 @@ class Gateway:
         config, clock = core.config, core.clock
         self._finished = finished = Finished(clock)
         self.notifier = make_notifier(config, clock)
-        self._shards = [
-            Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse, self.notifier.tell)
-            for n in range(config.shards)
-        ]
+        self._shards = [open_shard(core, n, tell=self.notifier.tell) for n in range(config.shards)]
         self._reads = StockReads(core.snapshot, core.catalogue, clock)
         self._loops = [
             loop for n in range(config.shards) for loop in self._workers(n, finished, stack)
@@ -135,13 +133,19 @@ class Gateway:
         return WATCH_S
 
 
+def open_shard(core: Core, number: int, tell: Tell = tell_nobody) -> Shard:
+    """A shard of the core's store; it is for the caller to start and stop."""
+    store = core.store
+    on_pulse = core.snapshot.on_pulse
+    return Shard(
+        number, store.channel, core.config, core.clock, on_pulse, tell, store.confirm_channel
+    )
+
+
 @asynccontextmanager
 async def open_reservations(core: Core) -> AsyncIterator[Reservations]:
     """Reservations without workers or HTTP, for single commands."""
-    shards = [
-        Shard(n, core.store.channel, core.config, core.clock, core.snapshot.on_pulse)
-        for n in range(core.config.shards)
-    ]
+    shards = [open_shard(core, n) for n in range(core.config.shards)]
     for shard in shards:
         shard.start()
     try:

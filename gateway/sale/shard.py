@@ -44,9 +44,11 @@ class Shard:
         clock: Clock,
         on_pulse: OnPulse,
         tell: Tell = tell_nobody,
+        open_confirm_channel: OpenChannel | None = None,
     ) -> None:
         self.number = number
         self._open_channel = open_channel
+        self._open_confirm_channel = open_confirm_channel or open_channel
         self._on_pulse = on_pulse
         self._tell = tell
         self._clock = clock
@@ -60,7 +62,7 @@ class Shard:
         self._channels: list[ScriptChannel] = []
         self.hold = self._hold_batcher()
         self.pay = self._act_batcher("pay")
-        self.confirm = self._act_batcher("confirm")
+        self.confirm = self._act_batcher("confirm", self._open_confirm_channel)
         self.release = self._act_batcher("release")
         self.extend = self._act_batcher("extend")
         self.show = self._show_batcher()
@@ -83,8 +85,8 @@ class Shard:
         acts = (self.pay, self.confirm, self.release, self.extend, self.show)
         return (self.hold, *acts, self.restore)
 
-    def _commands(self) -> StockCommands:
-        channel = self._open_channel()
+    def _commands(self, open_channel: OpenChannel | None = None) -> StockCommands:
+        channel = (open_channel or self._open_channel)()
         self._channels.append(channel)
         return StockCommands(channel, self.number, on_pulse=self._on_pulse)
 
@@ -104,8 +106,8 @@ class Shard:
         limits = replace(self._limits, in_flight_max=HOLDS_IN_FLIGHT, ahead_min=AHEAD_MIN)
         return Batcher("hold", send, limits, self._clock)
 
-    def _act_batcher(self, name: str) -> Act:
-        command = getattr(self._commands(), name)
+    def _act_batcher(self, name: str, open_channel: OpenChannel | None = None) -> Act:
+        command = getattr(self._commands(open_channel), name)
         tally = Tally(name, self._tell)
 
         async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:

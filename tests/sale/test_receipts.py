@@ -1,7 +1,7 @@
 """Receipts: what was signed is read back, and nothing else is taken for it."""
 
 import hmac
-from binascii import a2b_base64, b2a_base64
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 
 import pytest
@@ -83,6 +83,7 @@ def test_nothing_can_be_left_out(place: int, count: int) -> None:
 @example("v1..")
 @example("v1.AAAA.")
 @example("v1.AAAA.AAAA")
+@example("v1." + "A" * 43)
 @example("v1.=.=")
 @example("\ud800")
 def test_anything_else_is_no_receipt(token: str) -> None:
@@ -117,17 +118,16 @@ def test_the_key_id_tells_nothing_of_the_secret() -> None:
 class Careless(Receipts):
     """Takes any signature."""
 
-    def _is_signed(self, key: SigningKey, head: bytes, given: bytes) -> bool:
+    def _is_signed(self, key: SigningKey, payload: bytes, token: str) -> bool:
         return True
 
 
 def test_without_the_check_an_altered_receipt_would_be_taken() -> None:
     """The negative control: it is the signature that refuses, not the parser."""
-    head, _, mac = TOKEN.rpartition(".")
-    text = head.removeprefix(VERSION.decode())
-    payload = a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
-    more = b2a_base64(payload.replace(b"256*2", b"256*9"), newline=False).decode().rstrip("=")
-    altered = f"v1.{more.replace('+', '-').replace('/', '_')}.{mac}"
+    text = TOKEN.removeprefix(VERSION)
+    signed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    more = urlsafe_b64encode(signed.replace(b"256*2", b"256*9")).decode().rstrip("=")
+    altered = VERSION + more
     assert OURS.read(altered) is None
     taken = Careless([NEW, OLD]).read(altered)
     assert taken is not None
