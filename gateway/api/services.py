@@ -17,6 +17,7 @@ from gateway.sale.stock_reads import StockReads
 class Services(msgspec.Struct, frozen=True):
     """The gateway's inside.
 
+    notices: what the stores do not promise, as it was said at start.
     not_ready: why the gateway should get no traffic now, part by part; empty when it may.
     """
 
@@ -30,3 +31,4 @@ class Services(msgspec.Struct, frozen=True):
     letters: DeadLetters
     not_ready: Callable[[], dict[str, str]]
     receipts: Receipts = NO_RECEIPTS
+    notices: Sequence[str] = ()

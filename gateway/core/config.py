@@ -61,7 +61,6 @@ __all__ = [
     "NotifyConfig",
     "Origin",
     "ReaperConfig",
-    "ReceiptsConfig",
     "RedisConfig",
     "RetentionConfig",
     "ServerConfig",

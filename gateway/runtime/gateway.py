@@ -65,6 +65,7 @@ class Gateway:
             letters=core.letters,
             not_ready=self.not_ready,
             receipts=receipts,
+            notices=tuple(core.store.notices),
         )
         self.app = App(services)
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from gateway.core.config import ReceiptsConfig
+from gateway.core.config_receipts import ReceiptsConfig
 from gateway.ledger import Ledger
 from gateway.sale.receipts import NO_RECEIPTS, Receipts
 

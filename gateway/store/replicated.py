@@ -27,7 +27,7 @@ class ReplicatedChannel(ScriptChannel):
         super().__init__(client, clock, call_timeout_s=call_timeout_s + wait_ms / 1000)
         self._replicas_min = replicas_min
         self._wait_ms = wait_ms
-        self._wait = pack_command(("WAIT", replicas_min, wait_ms))
+        self._wait = pack_command(("WAIT", replicas_min, wait_ms))  # type: ignore[arg-type]
 
     async def _talk(self, connection: AbstractConnection, command: tuple[Arg, ...]) -> list[Any]:
         packed = pack_command(command) + self._wait  # type: ignore[arg-type]

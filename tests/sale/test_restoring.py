@@ -271,8 +271,8 @@ async def test_what_is_restored_is_forgotten_again(sale: Sale) -> None:
     await sale.raw("DEL", *await sale.raw("KEYS", "*ended*"))
     await sale.held(("phone", 1), buyer="quicker")
     await confirm(sale, bought)
-    commands = sale.commands(clock_ms=lambda: now_ms + 100_000_000)
     now_ms = await sale.redis_now_ms()
+    commands = sale.commands(clock_ms=lambda: now_ms + 100_000_000)
     assert (await commands.forget_ended(86_400_000, 100))[1] == 1
     assert await sale.reservations.show(bought.id) == Refused("unknown-reservation")
 
