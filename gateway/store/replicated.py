@@ -10,15 +10,20 @@ from redis.exceptions import ResponseError
 
 from gateway.core.clock import Clock
 from gateway.core.errors import OutcomeUnknown
+from gateway.store import keys
 from gateway.store.client import Arg, ScriptChannel
+
+FIRST_KEY = 3
+"""Its place in EVALSHA and EVAL."""
 
 
 class ReplicatedChannel(ScriptChannel):
-    """Sends WAIT behind each script, in one write, and reads both answers.
+    """Sends a mark and WAIT behind each script, in one write, and reads all answers.
 
-    WAIT counts the replicas that have everything up to this script's end, whoever wrote it, so a
-    script that found its work done before counts no less. `run` raises OutcomeUnknown when fewer
-    than `replicas_min` have it after `wait_ms`: it is done here, and may be lost in a failover.
+    WAIT counts the replicas that have what its own connection wrote last, and all before it. A
+    script that found its work done writes nothing, and its work may have been another connection's:
+    the mark is what it waits for then. `run` raises OutcomeUnknown when fewer than `replicas_min`
+    have it after `wait_ms`: it is done here, and may be lost in a failover.
     """
 
     def __init__(
@@ -30,8 +35,9 @@ class ReplicatedChannel(ScriptChannel):
         self._wait = pack_command(("WAIT", replicas_min, wait_ms))  # type: ignore[arg-type]
 
     async def _talk(self, connection: AbstractConnection, command: tuple[Arg, ...]) -> list[Any]:
-        packed = pack_command(command) + self._wait  # type: ignore[arg-type]
-        await connection.send_packed_command(packed, check_health=False)
+        mark = ("SET", keys.mark(str(command[FIRST_KEY])), 1)
+        packed = pack_command(command) + pack_command(mark)  # type: ignore[arg-type]
+        await connection.send_packed_command(packed + self._wait, check_health=False)
         try:
             reply: list[Any] = await connection.read_response()
         except LostConnection:
@@ -48,10 +54,17 @@ class ReplicatedChannel(ScriptChannel):
 
 
 async def _count(connection: AbstractConnection) -> int:
-    """WAIT's answer; 0 when Redis refuses to wait."""
+    """WAIT's answer; 0 when Redis refuses the mark or the wait."""
+    marked = await _answer(connection)
+    count = await _answer(connection)
+    return int(count) if marked is not None and count is not None else 0
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    """The next answer; None when it is a refusal."""
     try:
-        return int(await connection.read_response())
+        return await connection.read_response()
     except LostConnection:
         raise
     except ResponseError:
-        return 0
+        return None

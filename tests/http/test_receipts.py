@@ -12,8 +12,8 @@ from tests.support.servers import RedisServer
 StartGateway = Callable[..., Gateway]
 
 
-def paid(api: Api, made: dict[str, Any], ref: str = "pay-1", **more: Any) -> Any:
-    body = {"payment_ref": ref, "receipt": made["receipt"], **more}
+def paid(api: Api, made: dict[str, Any], ref: str = "", **more: Any) -> Any:
+    body = {"payment_ref": ref or f"pay-{made['id']}", "receipt": made["receipt"], **more}
     return api.step(made["id"], "confirm", body)
 
 

@@ -35,7 +35,9 @@ async def buy(sale: Sale, *lines: tuple[str, int], **words: Any) -> Bought:
     return Bought(request, await sale.reservations.reserve(request))
 
 
-async def confirm(sale: Sale, bought: Bought, ref: str = "p1", wait_s: float = 0.0) -> Answer:
+async def confirm(sale: Sale, bought: Bought, ref: str = "", wait_s: float = 0.0) -> Answer:
+    """`ref`: one of its own, the same for all reservations under its key, unless given."""
+    ref = ref or f"pay-{bought.receipt.field}"
     return await sale.reservations.confirm(bought.id, ref, wait_s, bought.receipt)
 
 
@@ -69,7 +71,7 @@ async def test_holds_that_were_lost_are_honoured_while_units_are_left(any_sale: 
         await sale.held(("phone", 1), buyer="quicker")
     await sale.listen()
     sale.run(sale.settler().loop)
-    answers = await asyncio.gather(*[confirm(sale, it, f"p-{it.id}", 15.0) for it in bought])
+    answers = await asyncio.gather(*[confirm(sale, it, wait_s=15.0) for it in bought])
     good = [it for it in answers if not isinstance(it, Refused)]
     assert len(good) == 6
     assert {it.reservation.state for it in good} == {State.SETTLED}
@@ -96,7 +98,12 @@ async def test_what_is_restored_is_what_was_held(any_sale: Sale) -> None:
     bought = await buy(sale, ("phone", 2), ("case", 1), ("case", 3), buyer="ann")
     await lose(sale, bought)
     r = granted(await confirm(sale, bought)).reservation
-    assert (r.id, r.buyer, r.channel, r.payment_ref) == (bought.id, "ann", "web", "p1")
+    assert (r.id, r.buyer, r.channel, r.payment_ref) == (
+        bought.id,
+        "ann",
+        "web",
+        f"pay-{bought.receipt.field}",
+    )
     assert [(it.sku, it.quantity) for it in r.lines] == [("phone", 2), ("case", 4)]
     assert counts(await sale.terms("phone")) == (5, 3, 0, 2, 0, 0)
     assert refused(await sale.hold(("phone", 2), buyer="ann")).code == "buyer-limit"
@@ -175,7 +182,7 @@ async def test_sent_again_after_the_loss_the_new_hold_is_what_is_confirmed(any_s
         assert refused(await confirm(sale, one, "p2")).code == "payment-ref-conflict"
     assert counts(await sale.terms("phone")) == (1, 0, 0, 1, 0, 0)
     await settle_all(sale.settler())
-    assert granted(await confirm(sale, bought, "p1", 1.0)).reservation.state is State.SETTLED
+    assert granted(await confirm(sale, bought, wait_s=1.0)).reservation.state is State.SETTLED
     assert (await sale.terms("phone")).sold == 1
     await sale.assert_sound()
 
@@ -254,7 +261,7 @@ async def test_a_record_may_have_been_forgotten_on_purpose_after_the_retention(s
     for age_ms, honoured in ((window_ms + 60_000, False), (window_ms - 60_000, True)):
         created_ms = await sale.redis_now_ms() - age_ms
         old = aged(bought.receipt, created_ms)
-        answer = await sale.reservations.confirm(old.reservation_id, "p1", 0.0, old)
+        answer = await sale.reservations.confirm(old.reservation_id, f"pay-{age_ms}", 0.0, old)
         assert (answer != GONE) is honoured
         assert await sale.raw("HLEN", keys.reservations(0)) == int(honoured)
 

@@ -77,13 +77,14 @@ async def test_a_server_that_does_not_wait_leaves_the_outcome_unknown() -> None:
 async def test_who_finds_the_work_done_waits_for_it_too(
     start_server: StartServer, kind: str
 ) -> None:
-    """A repeat writes nothing and comes on another connection; it must not promise more."""
+    """A repeat writes nothing, maybe on another connection: the mark is what it waits for."""
     pair = start_pair(start_server, kind)
     async with channel_to(pair.primary.url) as one, channel_to(pair.primary.url) as other:
         assert await count(one) == 1
         await other.run(LOOK, ["counter"], [])
         pair.replica.pause()
         begun = time.monotonic()
+        assert pair.primary.call("WAIT", 1, 100) == 1, "without a write WAIT promises too much"
         with pytest.raises(OutcomeUnknown):
             await count(one)
         with pytest.raises(OutcomeUnknown):
