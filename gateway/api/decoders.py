@@ -43,7 +43,10 @@ def _batch_quotes(it: BatchIn) -> int:
 
 
 def _confirm_quotes(it: ConfirmIn) -> int:
-    return UNSURE if '"' in it.payment_ref else 4
+    """payment_ref 4, receipt 4."""
+    if '"' in it.payment_ref or '"' in it.receipt:
+        return UNSURE
+    return 8 if it.receipt else 4
 
 
 def _sku_rules(it: SkuIn) -> Iterable[FieldError]:

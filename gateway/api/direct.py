@@ -133,7 +133,9 @@ class Reserving:
     def _granted(self, held: HoldAnswer) -> None:
         """The usual answer, written by hand: that of `created` and `Endpoint`, in less time."""
         made = make_id(held.now_ms, self._shard, self._request.field)
-        body = hold_json(made, self._request, held.a, held.now_ms)
+        request, services = self._request, self._direct.services
+        receipt = services.receipts.sign(made, held.a, request.middle, request.lines)
+        body = hold_json(made, request, held.a, held.now_ms, receipt)
         incoming = dict(self._headers)
         request_id = self._direct.endpoint.counted(201, incoming.get(b"x-request-id"))
         head = HELD_HEAD % (len(body), made.encode(), request_id)
@@ -145,7 +147,7 @@ class Reserving:
     def _answer(self, answer: Answer) -> None:
         call = self._direct.call(self._headers)
         try:
-            reply = self._direct.endpoint.finished(call, created(call, answer))
+            reply = self._direct.endpoint.finished(call, created(call, answer, self._request))
         except Exception as error:
             reply = self._direct.endpoint.failed(call, error)
         self._deliver(reply)

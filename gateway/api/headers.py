@@ -88,6 +88,10 @@ class Prefer(msgspec.Struct, frozen=True, gc=False):
             return min(float(self.wait_s), most_s)
         return 0.0 if self.respond_async else default_s
 
+    def waiting(self) -> "Prefer":
+        """Without the wish for an answer at once, where there is none to be had."""
+        return Prefer(self.wait_s or None)
+
     def applied(self, *, most_s: float) -> str:
         """The text of Preference-Applied; "" when nothing was preferred."""
         parts = ["respond-async"] if self.respond_async else []

@@ -130,7 +130,12 @@ PLATFORM: Final = (
         "Can it serve?",
         "Fails first when the gateway is told to stop, so that balancers look elsewhere.",
         (
-            Answer(200, "Ready.", media="application/json"),
+            Answer(
+                200,
+                "Ready; `promises` says what a confirm has survived when it is answered, `notices` "
+                "what the stores do not promise.",
+                media="application/json",
+            ),
             Answer(
                 503,
                 "Not ready: starting, draining, or without its store; `not_ready` says why.",

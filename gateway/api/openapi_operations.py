@@ -56,6 +56,8 @@ HELD: Final[Example] = {
     "expires_at": "2026-11-11T10:15:00.250Z",
     "expires_in_s": 900,
 }
+RECEIPT: Final = "v1.NzQ0Nzk0fDAxS1ozVjlRMk0z3dOePsoxkQ0m1nHf8bqZ"
+MADE: Final[Example] = {**HELD, "receipt": RECEIPT}
 SETTLED: Final[Example] = {
     "id": ID,
     "state": "settled",
@@ -109,7 +111,7 @@ RESERVATIONS: Final = (
                 f"The units are held, or `Idempotent-Replayed: true`. {REPLAY}",
                 s.ReservationOut,
                 ("Location", "Idempotent-Replayed"),
-                example=HELD,
+                example=MADE,
             ),
         ),
         parameters=("IdempotencyKey",),
@@ -133,7 +135,7 @@ RESERVATIONS: Final = (
                 200,
                 "One result an entry, in order; a replay is marked `replayed`.",
                 s.BatchOut,
-                example={"results": [{"status": 201, "reservation": HELD}]},
+                example={"results": [{"status": 201, "reservation": MADE}]},
             ),
         ),
         body=s.BatchIn,
@@ -170,7 +172,9 @@ RESERVATIONS: Final = (
         "The buyer has paid",
         "Sells the units. Waits for the ledger up to `Prefer: wait=N` seconds, and not at all "
         "while the gateway stops; then answers 202, and the ledger follows. A confirm that comes "
-        "after the deadline is honoured while units are left.",
+        "after the deadline is honoured while units are left. With its `receipt`, so is one of a "
+        "reservation that the store has lost; should the request to reserve have been sent again "
+        "since, the answer names the reservation that has taken its place.",
         (
             Answer(
                 200,
@@ -189,8 +193,8 @@ RESERVATIONS: Final = (
         ),
         parameters=("ReservationId", "Prefer"),
         body=s.ConfirmIn,
-        example={"payment_ref": "pay-20261111-8"},
-        problems=(*_GONE, "payment-ref-conflict", "deduction-rejected"),
+        example={"payment_ref": "pay-20261111-8", "receipt": RECEIPT},
+        problems=(*_GONE, "payment-ref-conflict", "deduction-rejected", "receipt-invalid"),
     ),
     Operation(
         "post",

@@ -17,7 +17,9 @@ async def readyz(call: Call) -> Reply:
     faults = call.services.not_ready()
     if faults:
         return json_reply(503, {"ready": False, "not_ready": faults}, (b"retry-after", b"1"))
-    return json_reply(200, {"ready": True})
+    promises = {"confirm": call.services.config.confirm.durability}
+    notices = list(call.services.notices)
+    return json_reply(200, {"ready": True, "promises": promises, "notices": notices})
 
 
 async def show_metrics(_call: Call) -> Reply:

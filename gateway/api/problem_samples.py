@@ -34,6 +34,7 @@ PARAMS: Final[dict[str, dict[str, object]]] = {
     "unknown-dead-letter": {},
     "dead-letter-not-waiting": {"letter_state": "dismissed"},
     "dead-letter-not-retryable": {},
+    "receipt-invalid": {},
     "adjustment-refused": {"sku": "phone-x-256", "available": 12},
     "overloaded": {},
     "store-unavailable": {},
@@ -59,6 +60,7 @@ ERRORS: Final[dict[str, list[FieldError]]] = {
             {"message": "Expecting ',' delimiter", "byte": 18, "line": 1, "column": 19},
         )
     ],
+    "receipt-invalid": [FieldError("/receipt", "receipt-not-ours")],
     "invalid-request": [FieldError("/lines/0/quantity", "range", {"low": 1, "high": 1_000_000})],
 }
 

@@ -169,6 +169,21 @@ RESERVATION: Final[dict[str, dict[str, Text]]] = {
             "请退回 payment_ref 所指的款项。",
         ),
     },
+    "receipt-invalid": {
+        EN: Text(
+            "The receipt is not valid for this reservation",
+            "The `receipt` cannot be accepted: {summary} Nothing was confirmed.",
+            "A receipt counts only as it was given out, in every character, and only for its own "
+            "reservation. It also ends when the secret that signed it is taken out of the "
+            "configuration. Send it unchanged, or confirm without it.",
+        ),
+        ZH: Text(
+            "凭证对该预订无效",
+            "无法接受 `receipt`：{summary}未确认任何内容。",
+            "凭证必须与签发时逐字相同，且只对其自身的预订有效；签发密钥从配置中移除后也会失效。"
+            "请原样提交，或不带凭证确认。",
+        ),
+    },
     "adjustment-refused": {
         EN: Text(
             "The stock change would take units that are promised",

@@ -94,6 +94,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "unsupported-media-type": Entry(415, headers=((b"accept", b"application/json"),)),
     "idempotency-mismatch": Entry(422),
     "invalid-request": Entry(422),
+    "receipt-invalid": Entry(422),
     "fuse-open": Entry(429, retryable=True, members=("sku", "presale"), retry_after_s=2),
     "internal-error": Entry(500, retryable=True, defaults={"request_id": "-"}),
     "overloaded": Entry(503, retryable=True, retry_after_s=1),

@@ -64,6 +64,18 @@ RULE_TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Must be 1 to 255 printable ASCII characters, without a space at either end.",
         "应为 1 至 255 个可打印 ASCII 字符，首尾不含空格。",
     ),
+    "receipt": (
+        "Must be 1 to 8192 printable ASCII characters without spaces.",
+        "应为 1 至 8192 个可打印 ASCII 字符，不含空格。",
+    ),
+    "receipt-not-ours": (
+        "Is not a receipt of this deployment, or it was changed.",
+        "不是本系统签发的凭证，或已被改动。",
+    ),
+    "receipt-of-another": (
+        "Is the receipt of another reservation.",
+        "是另一个预订的凭证。",
+    ),
     "reason": (
         "Must be 1 to 200 characters on one line, and not blank.",
         "应为 1 至 200 个字符，单行且不能为空白。",

@@ -28,6 +28,7 @@ BUYER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+=/-]{0,127}\Z"
 CHANNEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z"
 PAYMENT_REF_PATTERN = r"^[!-{}~]{1,128}\Z"  # printable ASCII but space and |
 KEY_PATTERN = r"^[!-~](?:[ -~]{0,253}[!-~])?\Z"
+RECEIPT_PATTERN = r"^[!-~]{1,8192}\Z"
 REASON_PATTERN = r"^(?=.*\S)[^\x00-\x1f\x7f-\x9f]{1,200}\Z"
 RESERVATION_ID_PATTERN = r"^[0-9A-HJKMNP-TV-Z]{26}\Z"
 CURSOR_PATTERN = r"^[A-Za-z0-9._:-]{0,128}\Z"
@@ -39,6 +40,14 @@ Channel = Annotated[str, Meta(pattern=CHANNEL_PATTERN, extra={"rule": "channel"}
 PaymentRef = Annotated[
     str,
     Meta(pattern=PAYMENT_REF_PATTERN, extra={"rule": "payment-ref"}, examples=["pay-20261111-8"]),
+]
+ReceiptText = Annotated[
+    str,
+    Meta(
+        pattern=RECEIPT_PATTERN,
+        extra={"rule": "receipt"},
+        examples=["v1.NzQ0Nzk0fDAxS1ozVjlRMk0z3dOePsoxkQ0m1nHf8bqZ"],
+    ),
 ]
 Key = Annotated[str, Meta(pattern=KEY_PATTERN, extra={"rule": "key"}, examples=["cart-7f3a-try-1"])]
 Reason = Annotated[str, Meta(pattern=REASON_PATTERN, extra={"rule": "reason"})]
@@ -107,6 +116,13 @@ class ConfirmIn(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tru
     """The proof of payment."""
 
     payment_ref: Annotated[PaymentRef, Meta(description="The payment provider's reference.")]
+    receipt: Annotated[
+        ReceiptText,
+        Meta(
+            description="The `receipt` of the 201 answer, unchanged. Should the store have lost "
+            "the reservation, it is honoured while units are left."
+        ),
+    ] = ""
 
 
 class ExtendIn(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -202,6 +218,13 @@ class ReservationOut(msgspec.Struct, frozen=True, gc=False):
     ) = UNSET
     channel: Channel | UnsetType = UNSET
     payment_ref: PaymentRef | UnsetType = UNSET
+    receipt: (
+        Annotated[
+            ReceiptText,
+            Meta(description="Signed; only where it was reserved. Send it with the confirm."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class FieldErrorOut(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.dead_letters import DeadLetters
+from gateway.sale.receipts import NO_RECEIPTS, Receipts
 from gateway.sale.reservations import Reservations
 from gateway.sale.stock_reads import StockReads
 
@@ -16,6 +17,7 @@ from gateway.sale.stock_reads import StockReads
 class Services(msgspec.Struct, frozen=True):
     """The gateway's inside.
 
+    notices: what the stores do not promise, as it was said at start.
     not_ready: why the gateway should get no traffic now, part by part; empty when it may.
     """
 
@@ -28,3 +30,5 @@ class Services(msgspec.Struct, frozen=True):
     places: Sequence[Place]
     letters: DeadLetters
     not_ready: Callable[[], dict[str, str]]
+    receipts: Receipts = NO_RECEIPTS
+    notices: Sequence[str] = ()

@@ -15,9 +15,10 @@ from gateway.api.schemas import (
     StockQuery,
 )
 from gateway.api.views import problem_params, reservation_json, stock_out
-from gateway.core.errors import StockgateError
+from gateway.core.errors import OutcomeUnknown, StockgateError
 from gateway.core.model import State, is_sku
 from gateway.sale.outcomes import Answer, Granted, Refused
+from gateway.sale.receipts import Receipt
 from gateway.sale.reservations import hold_request
 from gateway.store.commands import HoldRequest
 
@@ -32,16 +33,23 @@ async def create(call: Call) -> Reply:
     key = h.idempotency_key(call.headers.get(b"idempotency-key"))
     wanted = await call.read(decoders.RESERVATION)
     check_ttl(call, [("/ttl_s", wanted)])
-    return created(call, await call.services.reservations.reserve(wanted_hold(call, key, wanted)))
+    request = wanted_hold(call, key, wanted)
+    return created(call, await call.services.reservations.reserve(request), request)
 
 
-def created(call: Call, answer: Answer) -> Reply:
+def created(call: Call, answer: Answer, request: HoldRequest) -> Reply:
     """The answer to a reservation request."""
     if isinstance(answer, Refused):
         return refusal(call, answer)
+    out = reservation_json(answer, _receipt(call, answer, request))
     if answer.replayed:
-        return json_reply(201, reservation_json(answer), _location(answer), REPLAYED)
-    return json_reply(201, reservation_json(answer), _location(answer))
+        return json_reply(201, out, _location(answer), REPLAYED)
+    return json_reply(201, out, _location(answer))
+
+
+def _receipt(call: Call, granted: Granted, request: HoldRequest) -> str:
+    r = granted.reservation
+    return call.services.receipts.sign(r.id, r.deadline_ms, request.middle, r.lines)
 
 
 async def create_batch(call: Call) -> Reply:
@@ -50,7 +58,8 @@ async def create_batch(call: Call) -> Reply:
     check_ttl(call, ((f"/reservations/{i}/ttl_s", entry) for i, entry in enumerate(batch)))
     requests = [wanted_hold(call, entry.key, entry) for entry in batch]
     answers = await call.services.reservations.reserve_many(requests)
-    return json_reply(200, BatchOut([_batch_result(call, answer) for answer in answers]))
+    pairs = zip(answers, requests, strict=True)
+    return json_reply(200, BatchOut([_batch_result(call, *pair) for pair in pairs]))
 
 
 async def show(call: Call) -> Reply:
@@ -82,9 +91,14 @@ async def confirm(call: Call) -> Reply:
     """POST /v1/reservations/{id}/confirm"""
     preferred = h.prefer(call.headers.get(b"prefer"))
     payment = await call.read(decoders.CONFIRM)
-    patience_s = preferred.patience_s(call.services.config.confirm.wait_s, most_s=WAIT_MAX_S)
+    reservation_id = call.parameter("id")
+    receipt = read_receipt(call, payment.receipt, reservation_id)
+    rule = call.services.config.confirm
+    if rule.durability == "settled":
+        preferred = preferred.waiting()
+    patience_s = preferred.patience_s(rule.wait_s, most_s=WAIT_MAX_S)
     answer = await call.services.reservations.confirm(
-        call.parameter("id"), payment.payment_ref, patience_s
+        reservation_id, payment.payment_ref, patience_s, receipt
     )
     if isinstance(answer, Refused):
         return refusal(call, answer)
@@ -93,8 +107,26 @@ async def confirm(call: Call) -> Reply:
     more = [(b"preference-applied", applied)] if applied else []
     if answer.reservation.state is State.SETTLED:
         return json_reply(200, out, *more)
+    if rule.durability == "settled":
+        raise OutcomeUnknown("the ledger has not decided yet")
     more += [_location(answer), (b"retry-after", b"1")]
     return json_reply(202, out, *more)
+
+
+def read_receipt(call: Call, token: str, reservation_id: str) -> Receipt | None:
+    """The reservation's receipt; None when there is none, or none are in use.
+
+    Raises BadRequest receipt-invalid.
+    """
+    receipts = call.services.receipts
+    if not token or not receipts.enabled:
+        return None
+    receipt = receipts.read(token)
+    if receipt is None:
+        raise BadRequest("receipt-invalid", [FieldError("/receipt", "receipt-not-ours")])
+    if receipt.reservation_id != reservation_id:
+        raise BadRequest("receipt-invalid", [FieldError("/receipt", "receipt-of-another")])
+    return receipt
 
 
 async def stock_one(call: Call) -> Reply:
@@ -156,9 +188,11 @@ def _step_reply(call: Call, answer: Answer) -> Reply:
     return json_reply(200, reservation_json(answer))
 
 
-def _batch_result(call: Call, answer: Answer | StockgateError) -> BatchResultOut:
+def _batch_result(
+    call: Call, answer: Answer | StockgateError, request: HoldRequest
+) -> BatchResultOut:
     if isinstance(answer, Granted):
-        out = reservation_json(answer)
+        out = reservation_json(answer, _receipt(call, answer, request))
         if answer.replayed:
             return BatchResultOut(201, reservation=out, replayed=True)
         return BatchResultOut(201, reservation=out)

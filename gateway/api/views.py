@@ -18,7 +18,7 @@ from gateway.store.commands import HoldRequest
 _encode = msgspec.json.Encoder().encode
 
 
-def reservation_json(granted: Granted) -> Any:
+def reservation_json(granted: Granted, receipt: str = "") -> Any:
     """The reservation as it stands at the answer's time: JSON of a ReservationOut."""
     r = granted.reservation
     more = _expiry(r.deadline_ms, granted.now_ms) if FACTS[r.state].expires else ""
@@ -26,22 +26,28 @@ def reservation_json(granted: Granted) -> Any:
         more += f',"channel":"{r.channel}"'
     if r.payment_ref:
         more += f',"payment_ref":{_encode(r.payment_ref).decode()}'
+    if receipt:
+        more += f',"receipt":"{receipt}"'
     return msgspec.Raw(_reservation(r.id, r.state.value, r.buyer, r.lines, more))
 
 
-def hold_json(reservation_id: str, request: HoldRequest, deadline_ms: int, now_ms: int) -> bytes:
+def hold_json(
+    reservation_id: str, request: HoldRequest, deadline_ms: int, now_ms: int, receipt: str
+) -> bytes:
     """The same of a hold of one line that was made at this moment."""
     more = _expiry(deadline_ms, now_ms)
     if request.channel:
         more += f',"channel":"{request.channel}"'
+    if receipt:
+        more += f',"receipt":"{receipt}"'
     return _reservation(reservation_id, "held", request.buyer, request.lines, more)
 
 
 def _reservation(
     reservation_id: str, state: str, buyer: str, lines: Sequence[Line], more: str
 ) -> bytes:
-    """Written by hand because every hold pays for it. Ids, buyers, SKUs and channels hold no
-    character that JSON escapes: their patterns see to it.
+    """Written by hand because every hold pays for it. Ids, buyers, SKUs, channels and receipts
+    hold no character that JSON escapes: their patterns see to it.
     """
     if len(lines) == 1:
         text = f'{{"sku":"{lines[0].sku}","quantity":{lines[0].quantity}}}'

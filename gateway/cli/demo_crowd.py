@@ -168,7 +168,10 @@ class Crowd:
         kept.belief = Belief.RELEASED if answer.ok else Belief.UNSURE
 
     async def _confirm(self, kept: Kept) -> None:
-        answer = await self._step("confirm", kept, {"payment_ref": f"pay-{kept.id}"})
+        payment = {"payment_ref": f"pay-{kept.id}"}
+        if kept.receipt:
+            payment["receipt"] = kept.receipt
+        answer = await self._step("confirm", kept, payment)
         belief = read_confirm(answer)
         if belief is None:
             return self._record.anomaly(f"confirm {kept.id}: {answer.status} {answer.code}")

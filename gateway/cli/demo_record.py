@@ -32,6 +32,7 @@ class Kept(msgspec.Struct):
     id: str
     buyer: str
     belief: Belief = Belief.HELD
+    receipt: str = ""
     paid_late: bool = False
     final: str = ""
 
@@ -58,6 +59,7 @@ class Record:
         reservation_id = str(answer.body.get("id", ""))
         self.replays += answer.replayed
         kept = self.kept.setdefault(reservation_id, Kept(reservation_id, buyer))
+        kept.receipt = str(answer.body.get("receipt", ""))
         if kept.buyer != buyer:
             self.anomaly(f"{reservation_id} given to both {kept.buyer} and {buyer}")
         return kept

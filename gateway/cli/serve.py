@@ -30,8 +30,9 @@ Try it (paste into another terminal):
     -d '{{"buyer":"ada","lines":[{{"sku":"{sku}","quantity":1}}]}}'); echo "$HELD"
 
   ID=$(echo "$HELD" | cut -d'"' -f4)
+  RECEIPT=$(echo "$HELD" | sed 's/.*"receipt":"\\([^"]*\\)".*/\\1/')
   curl -s {url}/v1/reservations/$ID/confirm -H 'Content-Type: application/json' \\
-    -d "{{\\"payment_ref\\":\\"pay-$RANDOM\\"}}"; echo
+    -d "{{\\"payment_ref\\":\\"pay-$RANDOM\\",\\"receipt\\":\\"$RECEIPT\\"}}"; echo
 
   {verify}
 """

@@ -18,6 +18,7 @@ from gateway.core.config_notify import (
     checked_target,
     target_rows,
 )
+from gateway.core.config_receipts import ReceiptsConfig
 from gateway.core.config_rules import SQLITE, broken_rules, check_key, is_loopback
 from gateway.core.config_schema import (
     BatchConfig,
@@ -46,6 +47,7 @@ from gateway.core.fields import (
     found,
     meta_of,
     redact,
+    shown,
 )
 from gateway.core.toml_lines import KeyPath, line_of, parse_toml, read_text
 
@@ -87,6 +89,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "retention": RetentionConfig,
     "demo": DemoConfig,
     "notify": NotifyConfig,
+    "receipts": ReceiptsConfig,
 }
 _TOP_FIELDS = {f.name: f.type for f in msgspec.structs.fields(Config) if meta_of(f.type)}
 # What Kubernetes sets by itself for a Service called "stockgate" or "stockgate-redis".
@@ -154,7 +157,7 @@ def config_as_rows(config: Config) -> list[tuple[str, Any, str]]:
     rows: list[tuple[str, Any]] = [(name, getattr(config, name)) for name in _TOP_FIELDS]
     for section, kind in _SECTIONS.items():
         table = getattr(config, section)
-        rows += [(f"{section}.{name}", getattr(table, name)) for name in kind.__struct_fields__]
+        rows += [(f"{section}.{f.name}", shown(f, table)) for f in msgspec.structs.fields(kind)]
     for index, key in enumerate(config.keys):
         rows.append((f"keys[{index}].name", key.name))
         rows.append((f"keys[{index}].sha256", "(hidden)"))
@@ -379,11 +382,11 @@ def _with_absolute_paths(config: Config, draft: _Draft, here: Path) -> Config:
     def absolute(key: str, text: str) -> str:
         setting = draft.settings.get(key)
         folder = setting.folder if setting else here
-        return str((folder / Path(text).expanduser()).resolve())
+        return str((folder / Path(text).expanduser()).resolve()) if text else ""
 
-    catalogue, ledger = config.demo.catalogue, config.ledger
-    if catalogue:
-        catalogue = absolute("demo.catalogue", catalogue)
+    catalogue = absolute("demo.catalogue", config.demo.catalogue)
+    secret_file = absolute("receipts.secret_file", config.receipts.secret_file)
+    ledger = config.ledger
     file = ledger.removeprefix(f"{SQLITE}/")
     if file != ledger and file not in ("", ":memory:"):
         ledger = f"{SQLITE}/{absolute('ledger', file)}"
@@ -392,4 +395,5 @@ def _with_absolute_paths(config: Config, draft: _Draft, here: Path) -> Config:
         data_dir=absolute("data_dir", config.data_dir),
         ledger=ledger,
         demo=DemoConfig(catalogue=catalogue),
+        receipts=msgspec.structs.replace(config.receipts, secret_file=secret_file),
     )

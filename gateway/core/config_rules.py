@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.core.config_receipts import receipts_rules
 from gateway.core.config_schema import SCOPES, Config, KeyConfig
 from gateway.core.fields import Report, did_you_mean, found
 
@@ -21,6 +22,8 @@ def broken_rules(config: Config) -> Iterator[Broken]:
     yield from _store_rules(config)
     yield from _ledger_rules(config)
     yield from _order_rules(config)
+    yield from _durability_rules(config)
+    yield from receipts_rules(config.receipts)
     if config.shards != 1:
         yield (
             ["shards"],
@@ -137,6 +140,26 @@ def _order_rules(config: Config) -> Iterator[Broken]:
             (
                 f"found {config.retention.ended_s}; allowed: at least hold.payment_window_s "
                 f"({hold.payment_window_s}), or late payments would find nothing"
+            ),
+        )
+
+
+def _durability_rules(config: Config) -> Iterator[Broken]:
+    durability = config.confirm.durability
+    if durability == "replicated" and config.store in ("embedded://", "memory://"):
+        yield (
+            ["confirm.durability", "store"],
+            (
+                f'found "replicated" with store = {found(config.store)}, which has no replicas; '
+                'allowed: "accepted" or "settled", or a Redis of your own with replicas'
+            ),
+        )
+    if durability == "settled" and config.confirm.wait_s == 0:
+        yield (
+            ["confirm.durability", "confirm.wait_s"],
+            (
+                'found "settled" with confirm.wait_s = 0; allowed: a wait above 0, or no confirm '
+                "could ever be answered 200"
             ),
         )
 

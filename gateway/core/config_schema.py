@@ -4,14 +4,17 @@ Each field is `Annotated[type, Meta]`; `Meta.extra["allowed"]` says in words wha
 takes. Ranges live here; rules between fields live in `config.py`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, field
 
 from gateway.core.config_notify import NotifyConfig, TargetConfig
+from gateway.core.config_receipts import ReceiptsConfig
 
 SCOPES = ("storefront", "admin", "metrics")
+
+Durability = Literal["accepted", "replicated", "settled"]
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,12 +104,31 @@ class RedisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConfirmConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[confirm]: how long a confirm waits for the ledger."""
+    """[confirm]: how long a confirm waits for the ledger, and what its answer promises."""
 
     wait_s: Annotated[
         float,
         Meta(ge=0, le=30, description="After this a confirm is answered 202 instead of 200."),
     ] = 2.0
+    durability: Annotated[
+        Durability,
+        Meta(
+            description="What a confirm has survived when it is answered: see docs/durability.md.",
+            extra={"allowed": '"accepted", "replicated" or "settled"'},
+        ),
+    ] = "accepted"
+    replicas_min: Annotated[
+        int,
+        Meta(ge=1, le=16, description="With replicated: how many replicas have each confirm."),
+    ] = 1
+    replicas_wait_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=10_000,
+            description="With replicated: a confirm they do not have by then is answered 503.",
+        ),
+    ] = 500
 
 
 class SettlerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -255,6 +277,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     demo: DemoConfig = field(default_factory=DemoConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
+    receipts: ReceiptsConfig = field(default_factory=ReceiptsConfig)
     keys: tuple[KeyConfig, ...] = ()
     targets: tuple[TargetConfig, ...] = ()
     origin: Origin = field(default_factory=Origin)

@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -54,10 +54,14 @@ def convert_table(kind: type[S], table: Mapping[str, Any], report: Report) -> S 
 def convert_text(kind: Any, text: str) -> Any:
     """`text` (an environment variable, a CSV cell) as a value of the annotated type `kind`.
 
+    A list is written with commas.
+
     Raises:
         msgspec.ValidationError: it is not one, or is out of range.
     """
     base = get_args(kind)[0]
+    if get_origin(base) is tuple:
+        return msgspec.convert([part.strip() for part in text.split(",") if part.strip()], kind)
     if base is int and not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         raise msgspec.ValidationError("not a whole number")
     return msgspec.convert(text, kind, strict=base is str)
@@ -65,9 +69,19 @@ def convert_text(kind: Any, text: str) -> Any:
 
 def expected(kind: Any, value: Any) -> str:
     """What was found and what is allowed instead, as one clause."""
+    seen = "something else" if _is_secret(kind) else found(value)
+    return f"found {seen}; allowed: {allowed(kind)}"
+
+
+def shown(field: Any, table: msgspec.Struct) -> Any:
+    """The value of one of the table's fields as it may be shown."""
+    value = getattr(table, field.name)
+    return "(hidden)" if value and _is_secret(field.type) else value
+
+
+def _is_secret(kind: Any) -> bool:
     meta = meta_of(kind)
-    secret = meta is not None and bool((meta.extra or {}).get("secret"))
-    return f"found {'something else' if secret else found(value)}; allowed: {allowed(kind)}"
+    return meta is not None and bool((meta.extra or {}).get("secret"))
 
 
 def found(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Self
 from sqlalchemy import Connection, select
 
 from gateway.core.clock import Clock
-from gateway.ledger import audit, deduct, fences, moves, opening, payment_refs, reads
+from gateway.ledger import audit, deduct, fences, moves, opening, payment_refs, reads, settings
 from gateway.ledger.dead_letters import DeadLetterBook
 from gateway.ledger.engine import Database
 from gateway.ledger.opening import LedgerState
@@ -131,6 +131,10 @@ class Ledger:
         False, and no change, when it is not above them.
         """
         return await self._database.write(partial(fences.record_token, name=name, token=token))
+
+    async def keep_setting(self, name: str, value: str) -> str:
+        """The deployment's value of `name`, for all its gateways; the first one given stays."""
+        return await self._database.write(partial(settings.keep, name=name, value=value))
 
     async def audit(self, *, timeout_s: float = AUDIT_TIMEOUT_S) -> list[LedgerCheck]:
         """Recompute every SKU's counters from the rows, on one snapshot. Reads all rows."""

@@ -164,6 +164,13 @@ fences = Table(
     CheckConstraint("token > 0", name="fences_token"),
 )
 
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
 
 def settings_of(row: Row[tuple[object, ...]]) -> SkuSettings:
     """The settings columns of a row of `stock` or `moves`."""

@@ -8,9 +8,12 @@ from gateway.api.app import App
 from gateway.api.auth import Authenticator
 from gateway.api.services import Services
 from gateway.core.errors import StockgateError
+from gateway.core.events import Tell, tell_nobody
 from gateway.runtime.core import Core, open_commands
 from gateway.runtime.notify import make_notifier
+from gateway.runtime.receipts import open_receipts
 from gateway.sale.finished import Finished
+from gateway.sale.receipts import Receipts
 from gateway.sale.reservations import Reservations
 from gateway.sale.shard import Shard
 from gateway.sale.stock_reads import StockReads
@@ -36,16 +39,13 @@ LETTERS_S = 5.0
 class Gateway:
     """Everything that works in one process; `app` answers HTTP."""
 
-    def __init__(self, core: Core, stack: AsyncExitStack) -> None:
+    def __init__(self, core: Core, stack: AsyncExitStack, receipts: Receipts) -> None:
         self.core = core
         self.draining = False
         config, clock = core.config, core.clock
         self._finished = finished = Finished(clock)
         self.notifier = make_notifier(config, clock)
-        self._shards = [
-            Shard(n, core.store.channel, config, clock, core.snapshot.on_pulse, self.notifier.tell)
-            for n in range(config.shards)
-        ]
+        self._shards = [open_shard(core, n, tell=self.notifier.tell) for n in range(config.shards)]
         self._reads = StockReads(core.snapshot, core.catalogue, clock)
         self._loops = [
             loop for n in range(config.shards) for loop in self._workers(n, finished, stack)
@@ -64,6 +64,8 @@ class Gateway:
             places=core.places,
             letters=core.letters,
             not_ready=self.not_ready,
+            receipts=receipts,
+            notices=tuple(core.store.notices),
         )
         self.app = App(services)
 
@@ -132,13 +134,19 @@ class Gateway:
         return WATCH_S
 
 
+def open_shard(core: Core, number: int, tell: Tell = tell_nobody) -> Shard:
+    """A shard of the core's store; it is for the caller to start and stop."""
+    store = core.store
+    on_pulse = core.snapshot.on_pulse
+    return Shard(
+        number, store.channel, core.config, core.clock, on_pulse, tell, store.confirm_channel
+    )
+
+
 @asynccontextmanager
 async def open_reservations(core: Core) -> AsyncIterator[Reservations]:
     """Reservations without workers or HTTP, for single commands."""
-    shards = [
-        Shard(n, core.store.channel, core.config, core.clock, core.snapshot.on_pulse)
-        for n in range(core.config.shards)
-    ]
+    shards = [open_shard(core, n) for n in range(core.config.shards)]
     for shard in shards:
         shard.start()
     try:
@@ -151,7 +159,8 @@ async def open_reservations(core: Core) -> AsyncIterator[Reservations]:
 async def open_gateway(core: Core) -> AsyncIterator[Gateway]:
     """A gateway that works until the block ends."""
     async with AsyncExitStack() as stack:
-        gateway = Gateway(core, stack)
+        receipts = await open_receipts(core.config.receipts, core.ledger)
+        gateway = Gateway(core, stack, receipts)
         await gateway.start()
         try:
             yield gateway

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from gateway.core.codes import Reply
 from gateway.core.config import HoldConfig
-from gateway.core.errors import Overloaded, StockgateError
+from gateway.core.errors import OutcomeUnknown, Overloaded, StockgateError
 from gateway.core.ids import fingerprint, key_field, make_id, split_id
 from gateway.core.model import HeldLine, Line, Reservation, State
 from gateway.ledger import Ledger, Recorded
@@ -21,6 +21,7 @@ from gateway.sale.outcomes import (
     step_done,
     step_refusal,
 )
+from gateway.sale.receipts import Receipt
 from gateway.sale.shard import Act, Shard
 from gateway.store import keys
 from gateway.store.client import Arg
@@ -144,10 +145,19 @@ class Reservations:
         """Hold for `ttl_s` from now, capped in total; never shortens."""
         return await self._step(reservation_id, "extend", f"{ttl_s * 1000}:{self._cap_ms}")
 
-    async def confirm(self, reservation_id: str, payment_ref: str, wait_s: float) -> Answer:
+    async def confirm(
+        self,
+        reservation_id: str,
+        payment_ref: str,
+        wait_s: float,
+        receipt: Receipt | None = None,
+    ) -> Answer:
         """Record the payment, then wait up to `wait_s` for the ledger.
 
         Granted with state settled, or confirmed when the ledger has not decided yet.
+        receipt: the reservation's own; with it, one that was forgotten is honoured as a late
+        payment. A request that was sent again after the loss may have made another reservation
+        under the same key: then that one is confirmed, and the answer names it.
         """
         place = self._place(reservation_id)
         if place is None:
@@ -156,6 +166,8 @@ class Reservations:
         watch = self._finished.watch(field)
         try:
             answer = await self._step(reservation_id, "confirm", payment_ref)
+            if answer is UNKNOWN and receipt is not None:
+                answer = await self._confirm_forgotten(place[0], receipt, payment_ref)
             if isinstance(answer, Refused) or answer.reservation.state is not State.CONFIRMED:
                 return answer
             if wait_s <= 0:
@@ -164,7 +176,7 @@ class Reservations:
         finally:
             self._finished.forget(field, watch)
         if state is None:
-            return await self._look_again(reservation_id, answer)
+            return await self._look_again(answer)
         return await self._decided(answer, state)
 
     async def _decided(self, confirmed: Granted, state: State) -> Answer:
@@ -181,10 +193,22 @@ class Reservations:
             return step_refusal(Reply.PAYMENT_REF_USED, reservation)
         return step_refusal(Reply.IS_REJECTED, reservation)
 
-    async def _look_again(self, reservation_id: str, confirmed: Granted) -> Answer:
+    async def _confirm_forgotten(self, shard: Shard, receipt: Receipt, payment_ref: str) -> Answer:
+        """Neither store nor ledger know the reservation, but its buyer has a receipt."""
+        found = await shard.restore.submit(receipt, len(receipt.lines))
+        if found.missing:
+            return Refused("stock-inconsistent", {"sku": found.missing})
+        if not found.reservation_id:
+            return step_refusal(Reply.IS_EXPIRED, None, paid_with=payment_ref)
+        answer = await self._step(found.reservation_id, "confirm", payment_ref)
+        if answer is UNKNOWN:
+            raise OutcomeUnknown("Redis lost its reservations once more")
+        return answer
+
+    async def _look_again(self, confirmed: Granted) -> Answer:
         """The announcement did not come; it may have been lost."""
         try:
-            shown = await self.show(reservation_id)
+            shown = await self.show(confirmed.reservation.id)
         except StockgateError:
             return confirmed  # which it is, whatever has become of it since
         if isinstance(shown, Granted):

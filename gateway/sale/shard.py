@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from gateway.core.codes import Reply
 from gateway.core.config import Config
 from gateway.core.events import Event, EventKind, Tell, tell_nobody
 from gateway.sale.batcher import Batcher, Limits
+from gateway.sale.restoring import Restorer
 from gateway.store.client import ScriptChannel
 from gateway.store.commands import (
     ActAnswer,
@@ -42,9 +44,11 @@ class Shard:
         clock: Clock,
         on_pulse: OnPulse,
         tell: Tell = tell_nobody,
+        open_confirm_channel: OpenChannel | None = None,
     ) -> None:
         self.number = number
         self._open_channel = open_channel
+        self._open_confirm_channel = open_confirm_channel or open_channel
         self._on_pulse = on_pulse
         self._tell = tell
         self._clock = clock
@@ -58,10 +62,12 @@ class Shard:
         self._channels: list[ScriptChannel] = []
         self.hold = self._hold_batcher()
         self.pay = self._act_batcher("pay")
-        self.confirm = self._act_batcher("confirm")
+        self.confirm = self._act_batcher("confirm", self._open_confirm_channel)
         self.release = self._act_batcher("release")
         self.extend = self._act_batcher("extend")
         self.show = self._show_batcher()
+        restorer = Restorer(self._commands(), config.retention.ended_s * 1000)
+        self.restore = Batcher("restore", restorer.restore, self._limits, clock)
 
     def start(self) -> None:
         """Begin sending."""
@@ -75,12 +81,12 @@ class Shard:
         for channel in self._channels:
             await channel.close()
 
-    def _batchers(self) -> tuple[Batcher[HoldRequest, HoldAnswer] | Act, ...]:
+    def _batchers(self) -> tuple[Batcher[Any, Any], ...]:
         acts = (self.pay, self.confirm, self.release, self.extend, self.show)
-        return (self.hold, *acts)
+        return (self.hold, *acts, self.restore)
 
-    def _commands(self) -> StockCommands:
-        channel = self._open_channel()
+    def _commands(self, open_channel: OpenChannel | None = None) -> StockCommands:
+        channel = (open_channel or self._open_channel)()
         self._channels.append(channel)
         return StockCommands(channel, self.number, on_pulse=self._on_pulse)
 
@@ -100,8 +106,8 @@ class Shard:
         limits = replace(self._limits, in_flight_max=HOLDS_IN_FLIGHT, ahead_min=AHEAD_MIN)
         return Batcher("hold", send, limits, self._clock)
 
-    def _act_batcher(self, name: str) -> Act:
-        command = getattr(self._commands(), name)
+    def _act_batcher(self, name: str, open_channel: OpenChannel | None = None) -> Act:
+        command = getattr(self._commands(open_channel), name)
         tally = Tally(name, self._tell)
 
         async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:

@@ -103,10 +103,7 @@ class ScriptChannel:
     ) -> list[Any]:
         try:
             async with self._clock.timeout(self._call_timeout_s):
-                packed = pack_command(command)  # type: ignore[arg-type]
-                await connection.send_packed_command(packed, check_health=False)
-                reply: list[Any] = await connection.read_response()
-                return reply
+                return await self._talk(connection, command)
         except NoScriptError:
             raise
         except _REPLIES as error:
@@ -118,6 +115,13 @@ class ScriptChannel:
         except BaseException:
             await self.close()  # its reply must not be taken for that of the next call
             raise
+
+    async def _talk(self, connection: AbstractConnection, command: tuple[Arg, ...]) -> list[Any]:
+        """Send the command and read all that is answered to it."""
+        packed = pack_command(command)  # type: ignore[arg-type]
+        await connection.send_packed_command(packed, check_health=False)
+        reply: list[Any] = await connection.read_response()
+        return reply
 
     async def close(self) -> None:
         """Drop the connection; the next call opens another."""

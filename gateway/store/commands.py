@@ -235,6 +235,16 @@ class StockCommands:
         reply = await self._channel.run(scripts.load("show"), self._reservations, args)
         return reply[0], reply[1:]
 
+    async def restore(self, items: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Write records (field, record in state x) where there are none; what is there then."""
+        if not items:
+            return []
+        args: list[Arg] = [self._clock_ms(), len(items)]
+        for item in items:
+            args += item
+        reply = await self._channel.run(scripts.load("restore"), self._reservations, args)
+        return reply[1:]
+
     async def _act(
         self, name: str, key_names: Sequence[str], batch: Sequence[ActRequest]
     ) -> list[ActAnswer]:

@@ -39,6 +39,11 @@ def refs(shard: int) -> str:
     return prefix(shard) + "refs"
 
 
+def mark(key: str) -> str:
+    """What is written, on the same shard, to be waited for until replicas have it."""
+    return f"{key}:mark"
+
+
 def sku(shard: int, name: str) -> str:
     """Hash: terms and settings of a SKU."""
     return f"{prefix(shard)}sku:{name}"

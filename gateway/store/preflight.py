@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from gateway.core.clock import Clock
+from gateway.core.config import ConfirmConfig
 from gateway.core.errors import SetupError, StoreUnavailable
 from gateway.core.fields import redact
 from gateway.store import keys
@@ -17,22 +18,48 @@ VERSION_MIN = (7, 0)
 FORMAT = "1"
 """Of the records and keys; a store of another format is refused."""
 
+ACCEPTED = ConfirmConfig()
+
+_AT_RISK = {
+    "accepted": "a crash of Redis may forget holds and confirms that were answered.",
+    "replicated": "a crash of Redis may forget holds that were answered, and confirms, too, unless "
+    "a replica takes over.",
+    "settled": "a crash of Redis may forget holds that were answered; confirms answered 200 are in "
+    "the ledger.",
+}
+_KEEP = "Set appendonly yes and appendfsync always to keep them."
+
 _DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 
 
-async def check(client: Redis, url: str, shards: int, clock: Clock, timeout_s: float) -> list[str]:
+async def check(
+    client: Redis,
+    url: str,
+    shards: int,
+    clock: Clock,
+    timeout_s: float,
+    promise: ConfirmConfig = ACCEPTED,
+) -> list[str]:
     """What this Redis does not promise, in sentences; empty when it keeps every promise.
 
-    Raises SetupError when it cannot be used at all: not reached, too old, evicting, or made for
-    another number of shards.
+    promise: what a confirm's answer stands for.
+    Raises SetupError when it cannot be used at all: not reached, too old, evicting, made for
+    another number of shards, or without the replicas that were promised.
     """
     if url.startswith("memory://"):
+        if promise.durability == "replicated":
+            raise SetupError(
+                'confirm.durability = "replicated", and store = "memory://" has no replicas',
+                hint='Set confirm.durability to "accepted" or "settled", or use a Redis.',
+            )
         await _check_meta(client, url, shards, clock, timeout_s)
         return ["The store is in memory: nothing survives this process."]
     url = redact(url)
     try:
         _check_version(await guarded(client.info("server"), clock, timeout_s), url)
-        notices = await _check_settings(client, url, clock, timeout_s)
+        notices = await _check_settings(client, url, clock, timeout_s, promise)
+        if promise.durability == "replicated":
+            await _check_replicas(client, url, clock, timeout_s, promise.replicas_min)
         await _check_meta(client, url, shards, clock, timeout_s)
     except StoreUnavailable as error:
         raise SetupError(
@@ -50,7 +77,29 @@ def _check_version(info: Mapping[str, Any], url: str) -> None:
         )
 
 
-async def _check_settings(client: Redis, url: str, clock: Clock, timeout_s: float) -> list[str]:
+async def _check_replicas(
+    client: Redis, url: str, clock: Clock, timeout_s: float, replicas_min: int
+) -> None:
+    """Enough replicas are in step, and this user may wait for them."""
+    await guarded(execute(client, "WAIT", 0, 1), clock, timeout_s)
+    found = await guarded(client.info("replication"), clock, timeout_s)
+    online = [
+        name
+        for name, replica in found.items()
+        if name.startswith("slave") and isinstance(replica, dict) and replica["state"] == "online"
+    ]
+    if len(online) < replicas_min:
+        raise SetupError(
+            f'{url} has {len(online)} replicas online; confirm.durability = "replicated" with '
+            f"confirm.replicas_min = {replicas_min} needs {replicas_min}",
+            hint="Attach replicas (on each: REPLICAOF HOST PORT), or promise less: set "
+            'confirm.durability to "accepted" or "settled".',
+        )
+
+
+async def _check_settings(
+    client: Redis, url: str, clock: Clock, timeout_s: float, promise: ConfirmConfig
+) -> list[str]:
     names = ("maxmemory-policy", *_DURABLE)
     try:
         found = await guarded(client.config_get(*names), clock, timeout_s)
@@ -70,10 +119,7 @@ async def _check_settings(client: Redis, url: str, clock: Clock, timeout_s: floa
         )
     weak = [f"{n} {settings.get(n)}" for n, wanted in _DURABLE.items() if settings.get(n) != wanted]
     if weak:
-        return [
-            f"{url} runs with {', '.join(weak)}: a crash of Redis may forget holds and confirms "
-            "that were answered. Set appendonly yes and appendfsync always to keep them."
-        ]
+        return [f"{url} runs with {', '.join(weak)}: {_AT_RISK[promise.durability]} {_KEEP}"]
     return []
 
 

@@ -19,6 +19,12 @@ def parse_record(field: str, shard: int, record: bytes | str) -> Reservation:
         raise InvariantBreach(f"the record of reservation {field} cannot be read") from error
 
 
+def fingerprint_of(record: bytes) -> str:
+    """What tells whether a request under the same key means the same; "" when it has none."""
+    parts = record.split(b"|", 4)
+    return parts[3].decode() if len(parts) > 4 else ""
+
+
 def _parse(field: str, shard: int, text: str) -> Reservation:
     letter, created, deadline, _, buyer, channel, payment_ref, lines = text.split("|")
     return Reservation(

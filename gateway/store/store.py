@@ -14,6 +14,7 @@ from gateway.store.client import ScriptChannel, connect, execute
 from gateway.store.leases import RedisLeases
 from gateway.store.listing import Listing, guarded
 from gateway.store.outbox import Outbox
+from gateway.store.replicated import ReplicatedChannel
 
 if TYPE_CHECKING:
     from gateway.store.embedded import EmbeddedValkey
@@ -47,6 +48,7 @@ class Store:
         self._client = client
         self._clock = clock
         self._call_timeout_s = config.redis.call_timeout_ms / 1000
+        self._confirm = config.confirm
         self._server: EmbeddedValkey | None = None
 
     @classmethod
@@ -74,7 +76,7 @@ class Store:
         store._server = server
         try:
             notices = await preflight.check(
-                client, url, config.shards, clock, store._call_timeout_s
+                client, url, config.shards, clock, store._call_timeout_s, config.confirm
             )
         except BaseException:
             await store.close()
@@ -89,6 +91,19 @@ class Store:
     def leases(self, channel: ScriptChannel) -> RedisLeases:
         """What grants leases, over a connection of its own."""
         return RedisLeases(channel, self._clock, call_timeout_s=self._call_timeout_s)
+
+    def confirm_channel(self) -> ScriptChannel:
+        """The same for confirms, which may have to reach replicas before they are answered."""
+        rule = self._confirm
+        if rule.durability != "replicated":
+            return self.channel()
+        return ReplicatedChannel(
+            self._client,
+            self._clock,
+            call_timeout_s=self._call_timeout_s,
+            replicas_min=rule.replicas_min,
+            wait_ms=rule.replicas_wait_ms,
+        )
 
     def listing(self, shard: int) -> Listing:
         """Reads of a shard that may take long."""

@@ -13,7 +13,9 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 def test_it_lives_and_is_ready(api: Api) -> None:
     assert api.get("/livez").text == "alive\n"
     ready = api.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"ready": True})
+    assert (ready.status_code, ready.json()["ready"]) == (200, True)
+    assert ready.json()["promises"] == {"confirm": "accepted"}
+    assert all(isinstance(notice, str) for notice in ready.json()["notices"])
 
 
 def test_metrics_count_the_answers(api: Api) -> None:

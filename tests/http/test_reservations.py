@@ -30,6 +30,7 @@ def test_a_reservation_is_created(api: Api) -> None:
     assert "idempotent-replayed" not in answer.headers
     assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{26}", made.pop("id"))
     assert 55 < seconds_to(made.pop("expires_at")) <= 60
+    assert made.pop("receipt").startswith("v1.")
     assert made == {
         "state": "held",
         "buyer": buyer,
@@ -42,7 +43,8 @@ def test_a_reservation_is_created(api: Api) -> None:
 
 def test_the_plainest_reservation_has_the_members_of_the_contract(api: Api) -> None:
     made = api.reserve(api.new_sku()).json()
-    assert list(made) == ["id", "state", "buyer", "lines", "expires_at", "expires_in_s"]
+    members = ["id", "state", "buyer", "lines", "expires_at", "expires_in_s", "receipt"]
+    assert list(made) == members
     assert made["expires_in_s"] == 900
 
 
@@ -53,7 +55,7 @@ def test_a_replay_gives_the_same_answer_and_holds_nothing_more(api: Api) -> None
     assert again.status_code == 201
     assert again.headers["idempotent-replayed"] == "true"
     assert again.headers["location"] == first.headers["location"]
-    same = ("id", "state", "buyer", "lines", "expires_at")
+    same = ("id", "state", "buyer", "lines", "expires_at", "receipt")
     assert {k: again.json()[k] for k in same} == {k: first.json()[k] for k in same}
     assert api.terms(sku)["held"] == 1
 
@@ -189,7 +191,7 @@ def test_a_reservation_is_shown(api: Api) -> None:
     assert shown.status_code == 200
     left = shown.json().pop("expires_in_s")
     assert 890 < left <= 900
-    assert {**shown.json(), "expires_in_s": 900} == made
+    assert {**shown.json(), "expires_in_s": 900, "receipt": made["receipt"]} == made
 
 
 @pytest.mark.parametrize("reservation", [UNKNOWN_ID, "x", UNKNOWN_ID.lower(), "%2e%2e", "0" * 400])

@@ -55,7 +55,15 @@ class Sale:
 
     def open_shard(self, on_pulse: OnPulse) -> Shard:
         core = self.core
-        shard = Shard(0, core.store.channel, core.config, core.clock, on_pulse)
+        store = core.store
+        shard = Shard(
+            0,
+            store.channel,
+            core.config,
+            core.clock,
+            on_pulse,
+            open_confirm_channel=store.confirm_channel,
+        )
         shard.start()
         self.stack.push_async_callback(shard.stop)
         return shard

@@ -16,12 +16,14 @@ class FakeServer:
     answers: what to say to each EVALSHA or EVAL, in order: bytes, HANG_UP, or a function that
     returns a future of bytes. With no answer left it stays silent.
     received: the names of the script calls that came, in order.
+    copies: what to say to each WAIT, in order.
     mute: whether it accepts connections and says nothing at all.
     """
 
     def __init__(self, *answers: Answer, mute: bool = False) -> None:
         self.answers = list(answers)
         self.received: list[str] = []
+        self.copies: list[bytes] = []
         self.mute = mute
         self.heard = asyncio.Condition()
         self._writers: list[asyncio.StreamWriter] = []
@@ -66,6 +68,9 @@ class FakeServer:
     async def _answer(self, words: list[bytes], writer: asyncio.StreamWriter) -> bool:
         name = words[0].decode()
         if self.mute:
+            return True
+        if name == "WAIT":
+            writer.write(self.copies.pop(0))
             return True
         if not name.startswith("EVAL"):
             writer.write(b"+OK\r\n")

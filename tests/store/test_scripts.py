@@ -134,7 +134,10 @@ def test_every_command_loads_and_says_what_it_takes(name: str) -> None:
 
 def test_every_command_is_known() -> None:
     acts = {"pay", "confirm", "release", "extend"}
-    chores = {"expire_due", "forget_ended", "move_stock", "snapshot", "show"}
+    chores = {"expire_due", "forget_ended", "move_stock", "restore", "snapshot", "show"}
     letters = {"note_faults", "bury", "redrive", "tidy_outbox"}
     leases = {"lease_grant", "lease_list", "lease_release", "lease_renew", "raise_fence"}
-    assert set(COMMANDS) == {"hold", "hold_rush", "settle", "reject"} | acts | chores | letters | leases
+    assert (
+        set(COMMANDS)
+        == {"hold", "hold_rush", "settle", "reject"} | acts | chores | letters | leases
+    )

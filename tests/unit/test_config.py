@@ -95,9 +95,15 @@ def test_paths_in_a_file_start_from_its_folder_and_others_from_here(tmp_path: Pa
     assert config.data_dir == str(tmp_path / "data")
 
 
+def _as_variable(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
 def test_every_setting_can_be_set_in_the_file_and_in_the_environment(tmp_path: Path) -> None:
     rows = [row for row in config_as_rows(Config()) if row[0] not in ("demo.catalogue", "data_dir")]
-    env = {f"STOCKGATE_{key.upper().replace('.', '_')}": str(value) for key, value, _ in rows}
+    env = {
+        f"STOCKGATE_{key.upper().replace('.', '_')}": _as_variable(value) for key, value, _ in rows
+    }
     config = load_config(None, env, cwd=tmp_path)
     assert {source for _, _, source in config_as_rows(config)} == {
         "default",
