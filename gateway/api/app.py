@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from gateway import __version__
 from gateway.api import admin, admin_letters, docs, platform, storefront
-from gateway.api.direct import DirectCreate
+from gateway.api.direct import DirectCreate, DirectStock
 from gateway.api.endpoint import (
     Call,
     Endpoint,
@@ -68,9 +68,10 @@ class App:
     def __init__(self, services: Services) -> None:
         endpoints = _endpoints(services)
         self._create = endpoints[RESERVATIONS]["POST"]
-        self.direct = DirectCreate(services, self._create)
+        self.direct_create = DirectCreate(services, self._create)
         self._confirm = endpoints[RESERVATIONS + "/{id}/confirm"]["POST"]
         self._stock = endpoints[STOCK + "{sku}"]["GET"]
+        self.direct_stock = DirectStock(services, self._stock)
         self._others = _starlette(services, endpoints)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,13 +1,13 @@
-"""POST /v1/reservations without a task of its own: from the body to the batcher in one call, from
-the batcher's reply to the answer in another.
+"""The two calls that make up a rush, without a task of their own.
 
-Only the usual case goes this way: a request that is whole and in order. Whatever is wrong with
-one, it is left to the endpoint, which says so.
+POST /v1/reservations: from the body to the batcher in one call, from the batcher's reply to the
+answer in another. GET /v1/stock/{sku}: from memory, at once. Only the usual case goes this way: a
+request that is whole and in order. Whatever is wrong with one, it is left to the endpoint.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.api import decoders
 from gateway.api import headers as h
@@ -17,7 +17,7 @@ from gateway.api.endpoint import Call, Endpoint, Message, Reply
 from gateway.api.problems import BadRequest, Headers
 from gateway.api.services import Services
 from gateway.api.storefront import created
-from gateway.api.views import hold_json
+from gateway.api.views import WINDOW_CACHE, hold_json, stock_answer
 from gateway.core.codes import Reply as Code
 from gateway.core.errors import Overloaded
 from gateway.core.ids import make_id
@@ -27,11 +27,58 @@ from gateway.store.commands import HoldAnswer, HoldRequest
 
 PATH: Final = "/v1/reservations"
 METHOD: Final = "POST"
+STOCK: Final = "/v1/stock/"
 
 HELD_HEAD: Final = (
     b"content-type: application/json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
     b"location: " + PATH.encode() + b"/%s\r\nx-request-id: %s\r\n"
 )
+
+
+class Wire(NamedTuple):
+    """An answer on its way out; `head`: lines of headers, each with its end."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+class DirectStock:
+    """Shows SKUs that are known; `endpoint` is the one that takes all that are irregular."""
+
+    def __init__(self, services: Services, endpoint: Endpoint) -> None:
+        self._services = services
+        self._endpoint = endpoint
+        self._ttl_ms = services.config.hold.ttl_s * 1000
+
+    def read(self, path: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Wire | None:
+        """The answer; None when the endpoint has to look at it."""
+        found = dict(headers)
+        if len(found) != len(headers):
+            return None
+        try:
+            self._services.auth.require(found.get(b"authorization"), STOREFRONT)
+        except BadRequest:
+            return None
+        shown = self._services.stock.known(path[len(STOCK) :].decode("latin-1"))
+        if shown is None:
+            return None
+        answer = stock_answer(shown, self._ttl_ms)
+        if h.etag_matches(found.get(b"if-none-match"), answer.etag):
+            return self._wire(found, 304, [(b"etag", answer.etag), WINDOW_CACHE], b"")
+        return self._wire(found, 200, answer.headers, answer.body)
+
+    def _wire(
+        self,
+        found: dict[bytes, bytes],
+        status: int,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> Wire:
+        request_id = self._endpoint.counted(status, found.get(b"x-request-id"))
+        head = as_lines((*headers, (b"x-request-id", request_id)))
+        trace = h.traceparent(found.get(b"traceparent"))
+        return Wire(status, head + (b"traceparent: %s\r\n" % trace if trace else b""), body)
 
 
 class DirectCreate:
@@ -74,28 +121,30 @@ class DirectCreate:
         task.add_done_callback(self._again.discard)
 
 
+class Client(Protocol):
+    """Whoever waits for an answer."""
+
+    @property
+    def disconnected(self) -> bool: ...
+    def deliver(self, answer: Wire) -> None: ...
+
+
 class Reserving:
     """One request to reserve on its way; takes the batcher's result and delivers the answer."""
 
-    __slots__ = ("_direct", "_headers", "_request", "_shard")
+    __slots__ = ("_client", "_direct", "_headers", "_request", "_shard")
 
     def __init__(
-        self,
-        direct: DirectCreate,
-        headers: Headers,
-        request: HoldRequest,
+        self, direct: DirectCreate, headers: Headers, request: HoldRequest, client: Client
     ) -> None:
         self._direct = direct
         self._headers = headers
         self._request = request
-
-    def deliver(self, status: int, head: bytes, body: bytes) -> None:
-        """Send the answer; `head`: lines of headers, each with its end."""
-        raise NotImplementedError
+        self._client = client
 
     def done(self) -> bool:
         """Whether nobody waits for the answer any more."""
-        raise NotImplementedError
+        return self._client.disconnected
 
     def ask(self) -> None:
         """Send the request on to the batcher."""
@@ -142,7 +191,7 @@ class Reserving:
         trace = h.traceparent(incoming.get(b"traceparent"))
         if trace is not None:
             head += b"traceparent: %s\r\n" % trace
-        self.deliver(201, head, body)
+        self._client.deliver(Wire(201, head, body))
 
     def _answer(self, answer: Answer) -> None:
         call = self._direct.call(self._headers)
@@ -153,8 +202,12 @@ class Reserving:
         self._deliver(reply)
 
     def _deliver(self, reply: Reply) -> None:
-        lines = [b"%s: %s\r\n" % pair for pair in reply.headers]
-        self.deliver(reply.status, b"".join(lines), reply.body)
+        self._client.deliver(Wire(reply.status, as_lines(reply.headers), reply.body))
+
+
+def as_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they go over the wire. They hold no line break."""
+    return b"".join([b"%s: %s\r\n" % pair for pair in headers])
 
 
 async def _nothing_more() -> Message:

@@ -14,7 +14,13 @@ from gateway.api.schemas import (
     StockListOut,
     StockQuery,
 )
-from gateway.api.views import problem_params, reservation_json, stock_out
+from gateway.api.views import (
+    WINDOW_CACHE,
+    problem_params,
+    reservation_json,
+    stock_answer,
+    stock_out,
+)
 from gateway.core.errors import OutcomeUnknown, StockgateError
 from gateway.core.model import State, is_sku
 from gateway.sale.outcomes import Answer, Granted, Refused
@@ -23,7 +29,6 @@ from gateway.sale.reservations import hold_request
 from gateway.store.commands import HoldRequest
 
 REPLAYED = (b"idempotent-replayed", b"true")
-WINDOW_CACHE = (b"cache-control", b"public, max-age=1, stale-while-revalidate=2")
 WAIT_MAX_S = 30.0
 """The longest wait for the ledger that a client may ask for."""
 
@@ -135,11 +140,10 @@ async def stock_one(call: Call) -> Reply:
     shown = await call.services.stock.get(sku) if is_sku(sku) else None
     if shown is None:
         return call.problem("unknown-sku", {"sku": sku})
-    out = stock_out(shown, call.services.config.hold.ttl_s * 1000)
-    etag = f'W/"{out.version}-{out.status}-{out.expected_occupancy_30m}"'.encode()
-    if h.etag_matches(call.headers.get(b"if-none-match"), etag):
-        return Reply(304, [(b"etag", etag), WINDOW_CACHE], b"")
-    return json_reply(200, out, (b"etag", etag), WINDOW_CACHE, store=True)
+    answer = stock_answer(shown, call.services.config.hold.ttl_s * 1000)
+    if h.etag_matches(call.headers.get(b"if-none-match"), answer.etag):
+        return Reply(304, [(b"etag", answer.etag), WINDOW_CACHE], b"")
+    return Reply(200, [*answer.headers], answer.body)
 
 
 async def stock_many(call: Call) -> Reply:

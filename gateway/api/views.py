@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -63,6 +63,35 @@ def _expiry(deadline_ms: int, now_ms: int) -> str:
     """Seconds are rounded up, so that a fresh hold shows the time it was asked for."""
     left_s = max(0, -((now_ms - deadline_ms) // 1000))
     return f',"expires_at":"{rfc3339(deadline_ms)}","expires_in_s":{left_s}'
+
+
+WINDOW_CACHE: Final = (b"cache-control", b"public, max-age=1, stale-while-revalidate=2")
+
+
+class StockAnswer(NamedTuple):
+    """A SKU in a shop window, ready to be sent: entity tag, headers, body."""
+
+    etag: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def stock_answer(shown: Shown, default_ttl_ms: int) -> StockAnswer:
+    """Made once for all who ask before the SKU changes."""
+    known = shown.rendered
+    if isinstance(known, StockAnswer):
+        return known
+    out = stock_out(shown, default_ttl_ms)
+    body = _encode(out)
+    etag = f'W/"{out.version}-{out.status}-{out.expected_occupancy_30m}"'.encode()
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"etag", etag),
+        WINDOW_CACHE,
+    )
+    made = shown.rendered = StockAnswer(etag, headers, body)
+    return made
 
 
 def stock_out(shown: Shown, default_ttl_ms: int) -> StockOut:

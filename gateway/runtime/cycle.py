@@ -11,9 +11,7 @@ from typing import Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from gateway.api.direct import DirectCreate, Reserving
-from gateway.api.problems import Headers
-from gateway.store.commands import HoldRequest
+from gateway.api.direct import Wire, as_lines
 
 
 class Cycle(RequestResponseCycle):
@@ -64,7 +62,7 @@ class HeaderLines:
     def __call__(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         if headers is not self._list:
             self._list = headers
-            self._lines = b"".join([b"%s: %s\r\n" % pair for pair in headers])
+            self._lines = as_lines(headers)
         return self._lines
 
 
@@ -84,7 +82,7 @@ class Connection(Protocol):
     def on_response_complete(self) -> None: ...
 
 
-class DirectCycle(Reserving):
+class DirectCycle:
     """Stands where uvicorn looks for the request at work, while it is answered without a task."""
 
     __slots__ = ("_connection", "disconnected", "keep_alive", "response_complete")
@@ -92,29 +90,19 @@ class DirectCycle(Reserving):
     more_body = False
     message_event = _NobodyWaits()
 
-    def __init__(
-        self,
-        direct: DirectCreate,
-        headers: Headers,
-        request: HoldRequest,
-        connection: Connection,
-        *,
-        keep_alive: bool,
-    ) -> None:
-        super().__init__(direct, headers, request)
+    def __init__(self, connection: Connection, *, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
         self.disconnected = False
         self.response_complete = False
         self._connection = connection
 
-    def done(self) -> bool:
-        return self.disconnected
-
-    def deliver(self, status: int, head: bytes, body: bytes) -> None:
+    def deliver(self, answer: Wire) -> None:
+        """Send the answer, if anybody is still there."""
         connection = self._connection
         self.response_complete = True
         if self.disconnected or connection.transport.is_closing():
             return
+        status, head, body = answer
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         connection.transport.write(
             b"".join((STATUS_LINE[status], connection.default_head(), head, end, body))

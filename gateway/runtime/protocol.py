@@ -14,7 +14,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.api.direct import METHOD, PATH, DirectCreate
+from gateway.api.direct import PATH, STOCK, DirectCreate, DirectStock, Reserving
 from gateway.api.endpoint import ANSWER
 from gateway.runtime.cycle import Cycle, DirectCycle, HeaderLines
 
@@ -24,8 +24,8 @@ HEAD_BYTES_MAX = 65_536
 HEAD_TIMEOUT_S = 10.0
 """For a head that has begun to be complete."""
 
-DIRECT_URL = PATH.encode()
-DIRECT_METHOD = METHOD.encode()
+RESERVE_URL = PATH.encode()
+STOCK_URL = STOCK.encode()
 
 _LEFT_OUT = (b"upgrade", b"connection", b"http2-settings")
 
@@ -127,7 +127,7 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("not exactly one Host")  # RFC 9112, 3.2
         if self.parser.should_upgrade():
             return
-        if self.url == DIRECT_URL and self._may_be_direct():
+        if self._may_be_direct():
             self._kept = b""
         else:
             self._begin()
@@ -140,7 +140,12 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("the head is too large")
 
     def _may_be_direct(self) -> bool:
-        if self.parser.get_method() != DIRECT_METHOD or self.expect_100_continue:
+        method = self.parser.get_method()
+        if method == b"POST":
+            known = self.url == RESERVE_URL
+        else:
+            known = method == b"GET" and self.url.startswith(STOCK_URL)
+        if not known or self.expect_100_continue:
             return False
         before: Any = self.cycle  # None before the first request
         return before is None or before.response_complete
@@ -159,17 +164,30 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
 
     def _answer_directly(self) -> bool:
-        """Whether the request that was kept back is on its way without the application."""
-        direct: DirectCreate = self.app.direct
+        """Whether the request that was kept back needs no application, and is on its way."""
+        if self.url == RESERVE_URL:
+            return self._reserve()
+        stock: DirectStock = self.app.direct_stock
+        answer = stock.read(self.url, self.headers)
+        if answer is None:
+            return False
+        self._direct_cycle().deliver(answer)
+        return True
+
+    def _reserve(self) -> bool:
+        direct: DirectCreate = self.app.direct_create
         request = direct.read(self.headers, self._kept or b"")
         if request is None:
             return False
+        Reserving(direct, self.headers, request, self._direct_cycle()).ask()
+        return True
+
+    def _direct_cycle(self) -> DirectCycle:
         self._kept = None
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
-        cycle: Any = DirectCycle(direct, self.headers, request, self, keep_alive=keep_alive)
-        self.cycle = cycle
-        cycle.ask()
-        return True
+        cycle = DirectCycle(self, keep_alive=keep_alive)
+        self.cycle = cycle  # type: ignore[assignment]
+        return cycle
 
     def default_head(self) -> bytes:
         """Headers of every answer, as lines: the date."""

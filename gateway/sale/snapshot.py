@@ -54,6 +54,8 @@ class Shown(msgspec.Struct):
     """Units that came back on sale since this gateway has watched."""
     ended_sold: float = 0.0
     """Units sold since this gateway has watched."""
+    rendered: object = None
+    """The answer that was made of all this; None again once something changed."""
 
     def status(self, now_ms: int) -> SaleStatus:
         """upcoming, on_sale, sold_out or ended."""
@@ -114,8 +116,8 @@ class Snapshot:
             if shown is None:
                 self._add(t, now_ms)
             elif t.version >= shown.version:
-                self._refresh(shown, t, now_ms)
                 shown.settings = t.settings
+                self._refresh(shown, t, now_ms)
 
     def forget(self, sku: str) -> None:
         """The SKU no longer exists in the store."""
@@ -155,6 +157,7 @@ def _refresh(shown: Shown, now: Pulse | SkuTerms, now_ms: int) -> None:
     shown.unsettled, shown.sold = now.unsettled, now.sold
     shown.version = now.version
     shown.as_of_ms = max(shown.as_of_ms, now_ms)
+    shown.rendered = None
 
 
 def _learn(shown: Shown, now: Pulse | SkuTerms, elapsed_s: float) -> None:

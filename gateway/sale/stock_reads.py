@@ -36,6 +36,11 @@ class StockReads:
         """End fetching."""
         await self._fetch.stop()
 
+    def known(self, sku: str) -> Shown | None:
+        """What memory has of the SKU, if it is fresh."""
+        shown = self._snapshot.get(sku)
+        return None if shown is None or self._snapshot.is_stale(shown) else shown
+
     async def get(self, sku: str) -> Shown | None:
         """What is known of the SKU; None when it does not exist.
 

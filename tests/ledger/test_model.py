@@ -26,6 +26,7 @@ from tests.support.postgres import PostgresServer
 
 SKUS = st.sampled_from(["a", "b", "c"])
 UNITS = st.integers(0, 12)
+REFS = st.just("") | st.integers(0, 60).map(lambda n: f"pay-{n}")
 LINES = st.dictionaries(SKUS, st.tuples(st.integers(1, 5), st.integers(0, 2)), min_size=1)
 
 
@@ -44,20 +45,21 @@ class LedgerMachine(RuleBasedStateMachine):
         self.shelves: dict[str, Shelf] = {}
         self.pending: dict[str, Move] = {}
         self.outcomes: dict[str, str] = {}
+        self.used_refs: set[str] = set()
 
     def new_url(self) -> str:
         return f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
 
-    @rule(wanted=st.lists(st.tuples(st.integers(0, 40), LINES), max_size=6))
-    def deduct(self, wanted: list[tuple[int, dict[str, tuple[int, int]]]]) -> None:
+    @rule(wanted=st.lists(st.tuples(st.integers(0, 40), REFS, LINES), max_size=6))
+    def deduct(self, wanted: list[tuple[int, str, dict[str, tuple[int, int]]]]) -> None:
         batch = [
             Deduction(
                 f"r{n}",
                 "ann",
-                "pay",
+                ref,
                 tuple(DeductionLine(s, q, min(q, f)) for s, (q, f) in lines.items()),
             )
-            for n, lines in wanted
+            for n, ref, lines in wanted
         ]
         outcomes = self.runner.run(self.ledger.deduct(batch))
         expected = [self.expected(deduction) for deduction in batch]
@@ -70,6 +72,8 @@ class LedgerMachine(RuleBasedStateMachine):
         return id_, self.outcomes[id_]
 
     def decide(self, deduction: Deduction) -> str:
+        if deduction.payment_ref in self.used_refs:
+            return "payment-ref-used"
         if any(line.sku not in self.shelves for line in deduction.lines):
             return "unknown-sku"
         if any(line.quantity > self.shelves[line.sku].on_hand for line in deduction.lines):
@@ -79,6 +83,8 @@ class LedgerMachine(RuleBasedStateMachine):
             shelf.on_hand -= line.quantity
             shelf.sold += line.quantity
             shelf.safety = max(0, shelf.safety - line.from_safety)
+        if deduction.payment_ref:
+            self.used_refs.add(deduction.payment_ref)
         return ""
 
     @rule(sku=SKUS, on_hand=st.none() | UNITS, safety=st.none() | st.integers(0, 6))
