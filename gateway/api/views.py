@@ -83,7 +83,8 @@ def stock_answer(shown: Shown, default_ttl_ms: int) -> StockAnswer:
         return known
     out = stock_out(shown, default_ttl_ms)
     body = _encode(out)
-    etag = f'W/"{out.version}-{out.status}-{out.expected_occupancy_30m}"'.encode()
+    numbers = f"{out.available}-{out.held}-{out.expected_occupancy_30m}"
+    etag = f'W/"{out.version}-{out.status}-{numbers}"'.encode()  # versions return after a failover
     headers = (
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),

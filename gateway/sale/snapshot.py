@@ -106,7 +106,7 @@ class Snapshot:
         """Take in the terms that came with a command's reply."""
         for pulse in pulses:
             shown = self._shown.get(pulse.sku)
-            if shown is not None and pulse.version >= shown.version:
+            if shown is not None and _is_newer(pulse, now_ms, shown):
                 self._refresh(shown, pulse, now_ms)
 
     def put(self, terms: Iterable[SkuTerms], now_ms: int) -> None:
@@ -115,7 +115,7 @@ class Snapshot:
             shown = self._shown.get(t.sku)
             if shown is None:
                 self._add(t, now_ms)
-            elif t.version >= shown.version:
+            elif _is_newer(t, now_ms, shown):
                 shown.settings = t.settings
                 self._refresh(shown, t, now_ms)
 
@@ -148,6 +148,13 @@ class Snapshot:
     def _refresh(self, shown: Shown, now: Pulse | SkuTerms, now_ms: int) -> None:
         _refresh(shown, now, now_ms)
         shown.seen_at = self._clock.monotonic()
+
+
+def _is_newer(now: Pulse | SkuTerms, now_ms: int, shown: Shown) -> bool:
+    """Whether to believe it. A lower version is an older reply that came late, unless Redis said
+    it later: then Redis itself has gone back, to a replica or to its last file.
+    """
+    return now.version >= shown.version or now_ms > shown.as_of_ms
 
 
 def _refresh(shown: Shown, now: Pulse | SkuTerms, now_ms: int) -> None:

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
+import redis
 
 from tests.http.api import Api, line, refused
+from tests.http.gateways import until
+from tests.support.servers import RedisServer
 
 
 def test_the_stock_of_a_sku(api: Api) -> None:
@@ -51,6 +54,31 @@ def test_an_unchanged_stock_is_304(api: Api) -> None:
     changed = api.get(f"/v1/stock/{sku}", if_none_match=etag)
     assert changed.status_code == 200
     assert changed.headers["etag"] != etag
+
+
+def test_after_a_failover_the_shop_window_shows_what_there_is(
+    redis_api: Api, http_redis: RedisServer
+) -> None:
+    """A replica that had not heard of the last holds counts the same versions once more."""
+    api, sku = redis_api, redis_api.new_sku(10)
+    with redis.Redis.from_url(http_redis.url) as client:
+        kept = {name: client.dump(name) for name in client.keys("{sg:*")}
+        for _ in range(7):
+            api.held(sku)
+        before = api.get(f"/v1/stock/{sku}")
+        assert before.json()["available"] == 3
+        with client.pipeline() as replica:
+            replica.delete(*client.keys("{sg:*"))
+            for name, value in kept.items():
+                replica.restore(name, 0, value)
+            replica.execute()
+    until(lambda: api.get(f"/v1/stock/{sku}").json()["available"] == 10)
+    api.held([line(sku, 3)])
+    for _ in range(6):
+        api.held(sku)
+    after = api.get(f"/v1/stock/{sku}", if_none_match=before.headers["etag"])
+    assert after.status_code == 200
+    assert (after.json()["version"], after.json()["available"]) == (before.json()["version"], 1)
 
 
 def test_several_skus_in_the_order_asked_for(api: Api) -> None:

@@ -62,10 +62,21 @@ def test_a_reply_of_a_command_refreshes_a_known_sku() -> None:
 def test_older_news_change_nothing() -> None:
     snapshot = Snapshot(StillClock())
     snapshot.put([terms(available=7, held=3, version=5)], T0)
-    snapshot.on_pulse([pulse(available=9, held=1, version=4)], T0 + 5)
-    snapshot.put([terms(available=8, held=2, version=4)], T0 + 5)
+    for late_ms in (0, 5):
+        snapshot.on_pulse([pulse(available=9, held=1, version=4)], T0 - late_ms)
+        snapshot.put([terms(available=8, held=2, version=4)], T0 - late_ms)
     shown = known(snapshot)
     assert (shown.available, shown.version, shown.as_of_ms) == (7, 5, T0)
+
+
+def test_a_redis_that_went_back_is_believed() -> None:
+    """A replica took over that had not heard of the last holds; nobody may ever hold again."""
+    snapshot = Snapshot(StillClock())
+    snapshot.put([terms(available=0, held=10, version=9)], T0)
+    snapshot.put([terms(available=7, held=3, version=2)], T0 + 1)
+    assert (known(snapshot).available, known(snapshot).version) == (7, 2)
+    snapshot.on_pulse([pulse(available=8, held=2, version=1)], T0 + 2)
+    assert (known(snapshot).available, known(snapshot).version) == (8, 1)
 
 
 def test_a_poll_without_news_states_that_it_is_fresh() -> None:
