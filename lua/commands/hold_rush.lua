@@ -7,7 +7,7 @@
 -- ARGV:
 --   ARGV[1] clock override, ms since the epoch (0: Redis's clock)
 --   ARGV[2] default hold ttl, ms
---   ARGV[3] n, requests in the batch (1..1024)
+--   ARGV[3] n, requests in the batch (1..4096)
 --   ARGV[4] sku
 --   then four columns of n values: field (hash of caller and Idempotency-Key), buyer, the middle
 --   of the record ('fingerprint|buyer|channel||'), quantity (units)
