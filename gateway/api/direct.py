@@ -154,13 +154,16 @@ class Reserving:
             self.set_exception(error)
 
     def set_result(self, held: HoldAnswer) -> None:
-        """What became of it."""
-        if held.code == Code.HELD and len(self._request.lines) == 1:
-            self._granted(held)
-        elif held.code == Code.MORE_DUE:
-            self._direct.ask_again(self)
-        else:
-            self._answer(hold_answer(self._shard, self._request, held))
+        """What became of it. A record that cannot be read is this request's misfortune alone."""
+        try:
+            if held.code == Code.HELD and len(self._request.lines) == 1:
+                self._granted(held)
+            elif held.code == Code.MORE_DUE:
+                self._direct.ask_again(self)
+            else:
+                self._answer(hold_answer(self._shard, self._request, held))
+        except Exception as error:
+            self.set_exception(error)
 
     def set_exception(self, error: BaseException) -> None:
         """It could not be asked for, or nobody knows."""
@@ -173,11 +176,9 @@ class Reserving:
     async def ask_again(self) -> None:
         """Ask until the result is final."""
         try:
-            answer = await self._direct.services.reservations.ask_again(self._request)
+            self._answer(await self._direct.services.reservations.ask_again(self._request))
         except BaseException as error:
             self.set_exception(error)
-        else:
-            self._answer(answer)
 
     def _granted(self, held: HoldAnswer) -> None:
         """The usual answer, written by hand: that of `created` and `Endpoint`, in less time."""
@@ -195,11 +196,7 @@ class Reserving:
 
     def _answer(self, answer: Answer) -> None:
         call = self._direct.call(self._headers)
-        try:
-            reply = self._direct.endpoint.finished(call, created(call, answer, self._request))
-        except Exception as error:
-            reply = self._direct.endpoint.failed(call, error)
-        self._deliver(reply)
+        self._deliver(self._direct.endpoint.finished(call, created(call, answer, self._request)))
 
     def _deliver(self, reply: Reply) -> None:
         self._client.deliver(Wire(reply.status, as_lines(reply.headers), reply.body))

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+import redis
 
 from tests.http.api import Api, fresh
 from tests.http.gateways import until
 from tests.http.raw import JSON_TYPE, Answer, Connection, Pairs, request
+from tests.support.servers import RedisServer
 
 
 @pytest.fixture
@@ -272,3 +275,28 @@ def test_clients_that_dawdle_hold_nobody_up(memory_api: Api) -> None:
         assert connection.receive().status == 201
         connection.close()
     assert memory_api.terms(sku)["held"] == 30
+
+
+def test_a_record_that_cannot_be_read_is_the_fault_of_one_request(
+    redis_api: Api, http_redis: RedisServer
+) -> None:
+    """Those who are answered from the same reply of Redis are told, whatever another one is."""
+    api, sku, key = redis_api, redis_api.new_sku(100), fresh("key")
+    name = "{sg:0}:reservations"
+    with redis.Redis.from_url(http_redis.url) as client:
+        field = api.held(sku, key=key, buyer="ada")[12:]
+        sound = client.hget(name, field)
+        client.hset(name, field, sound.rpartition(b"*")[0] + b"*?")
+        try:
+            with ExitStack() as stack:
+                port = api.http.base_url.port or 0
+                crowd = [stack.enter_context(Connection(port)) for _ in range(30)]
+                keys = [fresh("key").encode() for _ in crowd]
+                keys[10] = key.encode()
+                for buyer, connection in enumerate(crowd):
+                    connection.send(create(sku, keys[buyer]))
+                answers = [connection.receive() for connection in crowd]
+        finally:
+            client.hset(name, field, sound)
+    refused(answers.pop(10), 503, "stock-inconsistent")
+    assert {answer.status for answer in answers} == {201}
