@@ -145,8 +145,8 @@ class Protocol(HttpToolsProtocol):
             known = self.url == RESERVE_URL
         else:
             known = method == b"GET" and self.url.startswith(STOCK_URL)
-        if not known or self.expect_100_continue:
-            return False
+        if not known or self.expect_100_continue or self.flow.write_paused:
+            return False  # the application waits with its answer until the last ones are read
         before: Any = self.cycle  # None before the first request
         return before is None or before.response_complete
 

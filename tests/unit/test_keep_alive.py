@@ -1,4 +1,6 @@
-"""Idle connections are closed, busy ones are not: the protocol on a clock of the test's own."""
+"""Idle connections are closed, busy ones are not, and who does not read is not written to for ever:
+the protocol on a clock of the test's own.
+"""
 
 import heapq
 from collections.abc import Callable
@@ -8,10 +10,12 @@ from unittest.mock import Mock
 import pytest
 import uvicorn
 
+from gateway.api.direct import Wire
 from gateway.runtime.protocol import HEAD_TIMEOUT_S, Protocol
 
 KEEP_ALIVE_S = 65
 REQUEST = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n"
+STOCK = b"GET /v1/stock/phone HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 class Timer:
@@ -33,6 +37,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 0.0
         self.timers: list[Timer] = []
+        self.tasks = 0
 
     def time(self) -> float:
         return self.now
@@ -43,6 +48,7 @@ class Loop:
         return timer
 
     def create_task(self, work: Any, **_: Any) -> Mock:
+        self.tasks += 1
         work.close()
         return Mock()
 
@@ -60,6 +66,7 @@ class Transport:
     def __init__(self) -> None:
         self.closed_at: float | None = None
         self.loop: Loop
+        self.written = b""
 
     def is_closing(self) -> bool:
         return self.closed_at is not None
@@ -70,7 +77,9 @@ class Transport:
     def get_extra_info(self, _name: str, default: Any = None) -> Any:
         return default
 
-    def write(self, _data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        self.written += data
+
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 
@@ -156,3 +165,15 @@ def test_requests_set_no_timers(peer: Peer) -> None:
 def test_a_lost_connection_leaves_no_timer_behind(peer: Peer) -> None:
     peer.protocol.connection_lost(ConnectionResetError())
     assert all(timer.cancelled for timer in peer.loop.timers)
+
+
+def test_answers_pile_up_for_nobody(peer: Peer) -> None:
+    """What is answered without a task has nothing to wait with; the application has."""
+    app: Any = Mock(spec=["direct_stock"])
+    app.direct_stock.read.return_value = Wire(200, b"content-length: 2\r\n", b"{}")
+    peer.protocol.app = app
+    peer.protocol.data_received(STOCK * 2)
+    assert (peer.transport.written.count(b" 200 "), peer.loop.tasks) == (2, 0)
+    peer.protocol.pause_writing()
+    peer.protocol.data_received(STOCK * 50)
+    assert (peer.transport.written.count(b" 200 "), peer.loop.tasks) == (2, 1)
