@@ -15,7 +15,7 @@ from gateway.core.fields import redact
 from gateway.lease import Leases
 from gateway.ledger import MIGRATE, Ledger
 from gateway.runtime.leases import open_leases
-from gateway.runtime.marks import open_guards, rebuild_command, settle_marks
+from gateway.runtime.marks import begin_again, open_guards, rebuild_command, settle_marks
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.dead_letters import DeadLetters
 from gateway.sale.outcomes import Refused
@@ -143,8 +143,10 @@ async def _check_stores(
         if not serves:
             raise _mismatch(config, fault, repairable=True)
         return
-    await settle_marks(guards, ledger, empty=bool(fault))
+    if fault:
+        await begin_again(guards, ledger)
     await _check_pair(config, catalogue, ledger)
+    await settle_marks(guards, ledger)
 
 
 async def _check_pair(config: Config, catalogue: Catalogue, ledger: Ledger) -> None:

@@ -28,15 +28,20 @@ async def open_guards(store: Store, ledger: Ledger, config: Config) -> tuple[Gua
     return tuple(guards)
 
 
-async def settle_marks(guards: Sequence[Guard], ledger: Ledger, *, empty: bool) -> None:
-    """Give shards their first mark. empty: both stores are, so a lost mark is no loss."""
+async def begin_again(guards: Sequence[Guard], ledger: Ledger) -> None:
+    """Open shards whose mark was lost where there was nothing else to lose."""
     for shard, guard in enumerate(guards):
-        if guard.fault and empty:
+        if guard.fault:
             new = Mark(secrets.token_hex(16), 0)
             recorded = await ledger.replace_mark(shard, new, guard.known.generation)
             await guard.marks.replace(recorded)
             guard.reopen(recorded)
-        elif not guard.known.generation:
+
+
+async def settle_marks(guards: Sequence[Guard], ledger: Ledger) -> None:
+    """Give shards their first mark; in Redis first, so that the ledger's is never ahead."""
+    for shard, guard in enumerate(guards):
+        if not guard.known.generation:
             found = await guard.marks.begin(secrets.token_hex(16))
             guard.reopen(await ledger.replace_mark(shard, found, ""))
             await guard.look()

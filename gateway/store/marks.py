@@ -19,6 +19,7 @@ class Marks:
 
     def __init__(self, client: Redis, shard: int, clock: Clock, *, call_timeout_s: float) -> None:
         self._client = client
+        self._shard = shard
         self._key = keys.marker(shard)
         self._clock = clock
         self._call_timeout_s = call_timeout_s
@@ -29,10 +30,9 @@ class Marks:
 
     async def beat(self, known: Mark) -> Mark:
         """Raise the count, unless the mark is not `known` any more; the mark now."""
-        script = scripts.load("beat_mark")
-        return mark_of(
-            await self._call("EVAL", script.text, 1, self._key, known.generation, known.beats)
-        )
+        text, name = scripts.load("beat_mark").text, keys.reservations(self._shard)
+        reply = await self._call("EVAL", text, 1, name, 0, known.generation, known.beats)
+        return mark_of(reply[1:])
 
     async def begin(self, generation: str) -> Mark:
         """Give an empty shard its generation, unless it has one; the mark now."""
