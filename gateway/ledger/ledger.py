@@ -149,6 +149,12 @@ class Ledger:
             partial(rebuilding.bought, skus=skus), timeout_s=AUDIT_TIMEOUT_S
         )
 
+    async def in_letters(self, reservation_ids: Sequence[str]) -> set[str]:
+        """Those whose dead letter is not done with: nobody else puts them on their way."""
+        return await self._database.read(
+            partial(rebuilding.in_letters, reservation_ids=reservation_ids)
+        )
+
     async def mark(self, shard: int) -> Mark:
         """The shard's mark; NO_MARK when none was recorded."""
         return await self._database.read(partial(marks.find, shard=shard))

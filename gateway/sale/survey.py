@@ -132,6 +132,15 @@ class Surveyor:
         outbox, reminded = await site.relics.outbox_fields(), await site.relics.reminded()
         for relic in live.values():
             _sort(look, Found(site.shard, relic), outbox, reminded, now_ms)
+        look.unsent = await self._without_letters(look.unsent)
+
+    async def _without_letters(self, unsent: list[Found]) -> list[Found]:
+        """What is in a dead letter waits for an operator, not for the settler."""
+        ids = [f.relic.reservation.id for f in unsent if f.relic.reservation]
+        put_aside = await self._ledger.in_letters(ids) if ids else set()
+        return [
+            f for f in unsent if f.relic.reservation and f.relic.reservation.id not in put_aside
+        ]
 
     async def _add_page(
         self, site: Site, page: list[Relic], look: Look, live: dict[str, Relic]
