@@ -57,7 +57,7 @@ def mark_of(values: Sequence[Any]) -> Mark:
     return Mark((generation or b"").decode(), int(beats or 0), (rebuild or b"").decode())
 
 
-_REFUSALS = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+_REFUSALS = ("MISCONF ", "NOREPLICAS ", "BUSY ", "NOGROUP ", "UNBLOCKED ")
 """Replies with which Redis refuses a command before running it, beside those redis-py names."""
 
 _REPLIES = (ResponseError, BusyLoadingError, AuthenticationError)
