@@ -148,7 +148,7 @@ class Settler:
                 if isinstance(line, HeldLine) and line.from_safety:
                     cause, units = "late-payment", line.from_safety
                     self._tell(Event(EventKind.SAFETY_USED, line.sku, r.id, cause, count=units))
-            if units := decided.covered.get(r.id):
+            if units := decided.covered.get(r.id, 0):
                 sku = r.lines[0].sku if len(r.lines) == 1 else ""
                 self._tell(Event(EventKind.SAFETY_USED, sku, r.id, "shortfall", count=units))
 
