@@ -193,6 +193,8 @@ class Rebuilder:
             mended += done
             if not done:
                 break
+        else:
+            look = await self._steady_look(with_bought=True, of=closed)
         return mended, look
 
     async def _mends(self, look: Look, closed: set[str]) -> dict[int, list[Mend]]:

@@ -267,3 +267,22 @@ async def test_flushall_in_the_middle_of_a_sale(shop: Sale) -> None:
 async def settled_of(sale: Sale, crowd: Crowd) -> int:
     states = [await sale.reservations.show(id_) for id_ in crowd.bought]
     return sum(isinstance(s, Granted) and s.reservation.state is State.SETTLED for s in states)
+
+
+async def test_a_rebuild_during_a_sale_refuses_nobody(shop: Sale) -> None:
+    """Everything changes while it is read, and nothing is wrong."""
+    shop.run(shop.settler().loop)
+    crowd = Crowd(shop)
+    buyers = [asyncio.create_task(crowd.shop(n)) for n in range(UNITS)]
+    for _ in range(5):
+        done = await rebuilt(shop)
+        assert set(outcomes(done).values()) <= {"sound", "unsure"}
+        assert done.mended == 0
+    async with asyncio.timeout(60):
+        await asyncio.gather(*buyers)
+    assert set(crowd.answers) <= {"sold-out"}
+    assert len(crowd.bought) == UNITS
+    await shop.stop_loops()
+    await settle_all(shop.settler())
+    assert outcomes(await rebuilt(shop)) == {"phone": "sound"}
+    await shop.assert_sound()
