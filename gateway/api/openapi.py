@@ -30,7 +30,7 @@ ANY_BODY: Final = (
     "unsupported-media-type",
     "request-timeout",
 )
-ANY_STOCK_CHANGE: Final = ("stock-inconsistent",)
+ANY_STOCK_CHANGE: Final = ("stock-inconsistent", "rebuilding")
 
 TAGS: Final = {
     "Reservations": "Hold units for a buyer, then sell or free them.",

@@ -40,6 +40,7 @@ PARAMS: Final[dict[str, dict[str, object]]] = {
     "store-unavailable": {},
     "outcome-unknown": {},
     "ledger-unavailable": {},
+    "rebuilding": {"sku": "phone-x-256"},
     "stock-inconsistent": {"sku": "phone-x-256"},
     "internal-error": {"request_id": "19a6f3c2d10-5be1-7f"},
 }

@@ -240,6 +240,22 @@ BROKEN: Final[dict[str, dict[str, Text]]] = {
             "账本不可用期间预订与确认照常进行；恢复后会完成已确认交易的结算。",
         ),
     },
+    "rebuilding": {
+        EN: Text(
+            "The stock of this SKU is being rebuilt",
+            "The store lost data, and a SKU in this request is closed until its stock is rebuilt "
+            "from the ledger. Nothing was changed. Retry after the time in `Retry-After` with the "
+            "same Idempotency-Key.",
+            "SKUs reopen one by one. Confirms and releases are refused as well while theirs is "
+            "closed; none is lost when it is sent again.",
+        ),
+        ZH: Text(
+            "该 SKU 的库存正在重建",
+            "存储丢失了数据，请求中的某个 SKU 在库存按账本重建完成之前暂停销售。未做任何更改。"
+            "请在 `Retry-After` 之后用同一 Idempotency-Key 重试。",
+            "各 SKU 会逐个恢复。暂停期间该 SKU 的确认与释放同样会被拒绝，重发即可，不会丢失。",
+        ),
+    },
     "stock-inconsistent": {
         EN: Text(
             "The stock of this SKU is being checked",

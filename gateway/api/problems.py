@@ -101,6 +101,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "store-unavailable": Entry(503, retryable=True, retry_after_s=1),
     "outcome-unknown": Entry(503, retryable=True, retry_after_s=1),
     "ledger-unavailable": Entry(503, retryable=True, retry_after_s=2),
+    "rebuilding": Entry(503, retryable=True, members=("sku",), retry_after_s=2),
     "stock-inconsistent": Entry(503, members=("sku",)),
 }
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "lease": ("gateway.cli.lease", "Leases between processes: list, show, break."),
     "ledger": ("gateway.cli.ledger", "The ledger's tables: migrate, show."),
     "notify": ("gateway.cli.notify", "Notifications to operations: test."),
+    "rebuild": ("gateway.cli.rebuild", "Rebuild Redis from the ledger and what survived in it."),
     "reservation": ("gateway.cli.reservation", "Reservations: show, release."),
     "serve": ("gateway.cli.serve", "Serve the HTTP API, and settle, reap and refresh beside it."),
     "stock": ("gateway.cli.stock", "SKUs: list, set, adjust, import."),

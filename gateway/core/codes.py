@@ -30,3 +30,4 @@ class Reply(IntEnum):
     LEASE_TAKEN = 30
     LEASE_GONE = 31
     STALE_FENCE = 32
+    REBUILDING = 40

@@ -263,6 +263,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             extra={"allowed": "the path of a folder"},
         ),
     ] = ".stockgate"
+    auto_rebuild: Annotated[
+        bool,
+        Meta(
+            description="Rebuild a Redis that lost data at once, instead of waiting for a person."
+        ),
+    ] = False
     shards: Annotated[
         int, Meta(ge=1, le=1_024, description="Partitions of the store; only 1 in this version.")
     ] = 1

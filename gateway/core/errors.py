@@ -3,6 +3,7 @@
 StockgateError
 ├── SetupError          a person must fix something before this can start
 ├── StoreUnavailable    Redis was not reached: nothing happened, retry
+│   └── StoreLost       Redis is not what it was: nothing happens until it is rebuilt
 ├── OutcomeUnknown      Redis was asked but did not answer: retry with the same key
 ├── Overloaded          refused before anything was sent: the queue is full or too slow
 ├── LedgerUnavailable   the ledger could not be asked: nothing was committed
@@ -35,6 +36,10 @@ class SetupError(StockgateError):
 
 class StoreUnavailable(StockgateError):
     """Redis was not reached, or refused before doing anything."""
+
+
+class StoreLost(StoreUnavailable):
+    """Redis has lost data, or holds older data; nothing is sold until it is rebuilt."""
 
 
 class OutcomeUnknown(StockgateError):

@@ -105,6 +105,22 @@ _ENGLISH = {
         "a change was refused because a SKU's counters do not add up",
         "run `stockgate verify`; the SKU sells nothing until its counters agree.",
     ),
+    EventKind.STORE_LOST: _Words(
+        "Redis lost data or went back in time: nothing is sold until it is rebuilt",
+        "run the command in the detail; it rebuilds Redis from the ledger.",
+    ),
+    EventKind.STORE_REBUILT: _Words(
+        "Redis is what the ledger says again, and selling goes on",
+        "find out why Redis lost data; see with `stockgate verify` that all adds up.",
+    ),
+    EventKind.SKU_KEPT_CLOSED: _Words(
+        "a SKU could not be rebuilt and stays closed",
+        "read the detail, then run `stockgate rebuild` again.",
+    ),
+    EventKind.SAFETY_USED: _Words(
+        "a sale was covered from the safety stock",
+        "nothing if payments come late; otherwise compare the SKU with the warehouse.",
+    ),
     EventKind.FUSE_OPENED: _Words(
         "demand opened the fuse: buyers now queue",
         "nothing if a sale has just begun; otherwise look for a robot among the buyers.",
@@ -154,6 +170,22 @@ _CHINESE = {
     EventKind.INVARIANT_BREACHED: _Words(
         "SKU 的计数对不上,变更已被拒绝",
         "运行 `stockgate verify`;计数恢复一致之前该 SKU 不会售出。",
+    ),
+    EventKind.STORE_LOST: _Words(
+        "Redis 丢失了数据或回到了过去:重建之前停止销售",
+        "运行详情中的命令,按账本重建 Redis。",
+    ),
+    EventKind.STORE_REBUILT: _Words(
+        "Redis 已与账本一致,恢复销售",
+        "查明 Redis 丢失数据的原因;运行 `stockgate verify` 确认数据一致。",
+    ),
+    EventKind.SKU_KEPT_CLOSED: _Words(
+        "某个 SKU 无法重建,继续暂停销售",
+        "阅读详情,然后再次运行 `stockgate rebuild`。",
+    ),
+    EventKind.SAFETY_USED: _Words(
+        "有订单由安全库存补足",
+        "若因付款较晚则无需处理;否则请核对该 SKU 与仓库的实际库存。",
     ),
     EventKind.FUSE_OPENED: _Words(
         "请求过多,熔断已打开:买家开始排队",

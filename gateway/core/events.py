@@ -40,6 +40,10 @@ class EventKind(str, Enum):
     DRIFT_FOUND = "drift.found"
     DRIFT_REPAIRED = "drift.repaired"
     INVARIANT_BREACHED = "invariant.breached"
+    STORE_LOST = "store.lost"
+    STORE_REBUILT = "store.rebuilt"
+    SKU_KEPT_CLOSED = "sku.kept_closed"
+    SAFETY_USED = "safety_stock.used"
     FUSE_OPENED = "fuse.opened"
     FUSE_HALF_OPEN = "fuse.half_open"
     FUSE_CLOSED = "fuse.closed"
@@ -57,6 +61,10 @@ SEVERITIES = {
     EventKind.DRIFT_FOUND: Severity.CRITICAL,
     EventKind.DRIFT_REPAIRED: Severity.WARNING,
     EventKind.INVARIANT_BREACHED: Severity.CRITICAL,
+    EventKind.STORE_LOST: Severity.CRITICAL,
+    EventKind.STORE_REBUILT: Severity.WARNING,
+    EventKind.SKU_KEPT_CLOSED: Severity.CRITICAL,
+    EventKind.SAFETY_USED: Severity.WARNING,
     EventKind.FUSE_OPENED: Severity.WARNING,
     EventKind.FUSE_HALF_OPEN: Severity.INFO,
     EventKind.FUSE_CLOSED: Severity.WARNING,

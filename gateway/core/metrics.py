@@ -146,6 +146,11 @@ NOTIFY_QUEUE = Gauge(
     ["target"],
     registry=REGISTRY,
 )
+STORES_LOST = Counter(
+    "stockgate_stores_lost_total",
+    "Times that Redis was found to have lost data. Alarm on any.",
+    registry=REGISTRY,
+)
 LEASES_HELD = Gauge(
     "stockgate_leases_held", "Leases this process holds.", ["lease"], registry=REGISTRY
 )

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, select, update
 from gateway.core.errors import InvariantBreach
 from gateway.ledger.bulk import Values, among, change_rows, insert_rows, is_server, listing
 from gateway.ledger.payment_refs import taken_refs
-from gateway.ledger.tables import deduction_lines, deductions, journal, stock
+from gateway.ledger.tables import deduction_lines, deductions, journal, moves, stock
 from gateway.ledger.types import Deduction, DeductionLine, Outcome, Reason
 
 TAKING = ("of_sku", "taken", "taken_safety")
@@ -40,10 +40,15 @@ JOURNAL_SAME = (("kind", "sold"), ("actor", "settler"), ("fence", 0))
 
 @dataclass(slots=True)
 class Shelf:
-    """What is left of one SKU while a batch is decided, and what was taken, in units."""
+    """What is left of one SKU while a batch is decided, and what was taken, in units.
+
+    moving: the part of `safety_stock` that a move in flight adds or takes away: the store may
+    not set it aside.
+    """
 
     on_hand: int
     safety_stock: int
+    moving: int = 0
     taken: int = 0
     taken_safety: int = 0
 
@@ -69,6 +74,7 @@ def deduct(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> l
     shelves = lock_shelves(connection, {line.sku for d in batch for line in d.lines})
     # Read after the rows are locked: a concurrent settler's commit is seen here.
     known = recorded_outcomes(connection, {d.reservation_id for d in batch})
+    _note_moving(connection, batch, shelves)
     plan = decide(batch, known, shelves, taken_refs(connection, batch), now_ms)
     write(connection, plan, shelves)
     return [plan.outcomes[d.reservation_id] for d in batch]
@@ -105,12 +111,15 @@ def decide(
         if id_ in outcomes:
             continue
         reason = _refusal(deduction, shelves, taken)
-        outcomes[id_] = Outcome(id_, not reason, reason)
         plan.deductions.append(_deduction_values(deduction, reason, now_ms))
+        covered = 0
         for line in deduction.lines:
             plan.lines.append((id_, line.sku, line.quantity, line.from_safety))
             if not reason:
-                plan.journal.append(_take(shelves[line.sku], line, id_, now_ms))
+                short = _cover(shelves[line.sku], line)
+                plan.journal.append(_take(shelves[line.sku], line, short, id_, now_ms))
+                covered += short
+        outcomes[id_] = Outcome(id_, not reason, reason, covered)
         if not reason and deduction.payment_ref:
             taken.add(deduction.payment_ref)
     return plan
@@ -156,6 +165,14 @@ def _shelves(on_server: bool) -> Select[Any]:
 
 
 @lru_cache(maxsize=2)
+def _safety_moves(on_server: bool) -> Select[Any]:
+    delta = moves.c.safety_after - moves.c.safety_before
+    return select(moves.c.sku, delta).where(
+        moves.c.state == "pending", among(moves.c.sku, on_server)
+    )
+
+
+@lru_cache(maxsize=2)
 def _decided(on_server: bool) -> Select[Any]:
     columns = (deductions.c.reservation_id, deductions.c.outcome, deductions.c.reason)
     return select(*columns).where(among(columns[0], on_server))
@@ -181,15 +198,48 @@ def _refusal(deduction: Deduction, shelves: dict[str, Shelf], taken: set[str]) -
     return "shortfall" if short else ""
 
 
-def _take(shelf: Shelf, line: DeductionLine, reservation_id: str, now_ms: int) -> Values:
+def _note_moving(
+    connection: Connection, batch: Sequence[Deduction], shelves: dict[str, Shelf]
+) -> None:
+    """Only asked for where the safety stock may be needed, which is next to never."""
+    wanted: dict[str, int] = {}
+    for deduction in batch:
+        for line in deduction.lines:
+            wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+    short = {
+        sku
+        for sku, s in shelves.items()
+        if s.safety_stock and s.on_hand - wanted[sku] < s.safety_stock
+    }
+    if short:
+        for sku, delta in connection.execute(
+            _safety_moves(is_server(connection)), listing(connection, short)
+        ):
+            shelves[sku].moving = abs(delta)
+
+
+def _cover(shelf: Shelf, line: DeductionLine) -> int:
+    """Units of a line, beyond those known to be, that come out of the safety stock: there are too
+    few others, because somebody took some away.
+    """
+    set_aside = shelf.safety_stock - shelf.moving - line.from_safety
+    return max(0, min(set_aside, set_aside - (shelf.on_hand - line.quantity)))
+
+
+def _take(
+    shelf: Shelf, line: DeductionLine, covered: int, reservation_id: str, now_ms: int
+) -> Values:
     """Take a line off its shelf; returns its journal row."""
     on_hand, safety = shelf.on_hand, shelf.safety_stock
-    from_safety = min(line.from_safety, safety)
+    from_safety = min(line.from_safety + covered, safety)
     shelf.on_hand -= line.quantity
     shelf.safety_stock -= from_safety
     shelf.taken += line.quantity
     shelf.taken_safety += from_safety
-    short = line.from_safety - from_safety
+    short = line.from_safety + covered - from_safety
+    said = [f"late payment: {line.from_safety} from safety_stock"] if line.from_safety else []
+    said += [f"shortfall: {covered} from safety_stock"] if covered else []
+    said += [f"safety_stock was {short} short"] if short else []
     return (
         line.sku,
         now_ms,
@@ -198,7 +248,7 @@ def _take(shelf: Shelf, line: DeductionLine, reservation_id: str, now_ms: int) -
         shelf.on_hand,
         safety,
         shelf.safety_stock,
-        f"safety_stock was {short} short" if short else "",
+        "; ".join(said),
         reservation_id,
     )
 

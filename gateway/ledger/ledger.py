@@ -7,7 +7,19 @@ from typing import Self
 from sqlalchemy import Connection, select
 
 from gateway.core.clock import Clock
-from gateway.ledger import audit, deduct, fences, moves, opening, payment_refs, reads, settings
+from gateway.core.marks import Mark
+from gateway.ledger import (
+    audit,
+    deduct,
+    fences,
+    marks,
+    moves,
+    opening,
+    payment_refs,
+    reads,
+    rebuilding,
+    settings,
+)
 from gateway.ledger.dead_letters import DeadLetterBook
 from gateway.ledger.engine import Database
 from gateway.ledger.opening import LedgerState
@@ -120,6 +132,42 @@ class Ledger:
     async def unknown_of(self, reservation_ids: Sequence[str]) -> list[str]:
         """Those about which nothing was decided, in the order given."""
         return await self._database.read(partial(reads.unknown_of, reservation_ids=reservation_ids))
+
+    async def outcomes(self, reservation_ids: Sequence[str]) -> dict[str, Outcome]:
+        """What was decided about those that were decided, by reservation id."""
+        return await self._database.read(
+            partial(deduct.recorded_outcomes, reservation_ids=reservation_ids)
+        )
+
+    async def owned(self) -> dict[str, tuple[StockRow, Move | None]]:
+        """Every SKU with its pending move, at one moment."""
+        return await self._database.read(rebuilding.owned, timeout_s=AUDIT_TIMEOUT_S)
+
+    async def bought(self, skus: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Units sold, by SKU and buyer. Reads all that was sold of the SKUs."""
+        return await self._database.read(
+            partial(rebuilding.bought, skus=skus), timeout_s=AUDIT_TIMEOUT_S
+        )
+
+    async def in_letters(self, reservation_ids: Sequence[str]) -> set[str]:
+        """Those whose dead letter is not done with: nobody else puts them on their way."""
+        return await self._database.read(
+            partial(rebuilding.in_letters, reservation_ids=reservation_ids)
+        )
+
+    async def mark(self, shard: int) -> Mark:
+        """The shard's mark; NO_MARK when none was recorded."""
+        return await self._database.read(partial(marks.find, shard=shard))
+
+    async def raise_mark(self, shard: int, seen: Mark) -> Mark:
+        """Remember a count that was seen in Redis, if it is the highest; the mark now."""
+        return await self._database.write(partial(marks.raise_count, shard=shard, seen=seen))
+
+    async def replace_mark(self, shard: int, mark: Mark, before: str) -> Mark:
+        """Let another generation follow `before`, unless another has already; the mark now."""
+        return await self._database.write(
+            partial(marks.replace, shard=shard, mark=mark, before=before)
+        )
 
     async def last_token(self, name: str) -> int:
         """The highest token recorded for a lease; 0 when none was."""

@@ -172,6 +172,15 @@ settings = Table(
 )
 
 
+marks = Table(
+    "marks",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("generation", String, nullable=False),
+    Column("beats", BigInteger, nullable=False),
+)
+
+
 def settings_of(row: Row[tuple[object, ...]]) -> SkuSettings:
     """The settings columns of a row of `stock` or `moves`."""
     return SkuSettings(*(row._mapping[field] for field in SETTINGS_FIELDS))

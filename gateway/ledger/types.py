@@ -48,11 +48,15 @@ class Deduction(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What the ledger decided about a reservation, for good. A reason only when not settled."""
+    """What the ledger decided about a reservation, for good. A reason only when not settled.
+
+    covered: units that were missing and came out of the safety stock; only told when it is decided.
+    """
 
     reservation_id: str
     settled: bool
     reason: Reason = ""
+    covered: int = 0
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The two stores and what can be done with them without serving."""
 
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from gateway.core.fields import redact
 from gateway.lease import Leases
 from gateway.ledger import MIGRATE, Ledger
 from gateway.runtime.leases import open_leases
+from gateway.runtime.marks import begin_again, open_guards, rebuild_command, settle_marks
 from gateway.sale.catalogue import Catalogue, Place
 from gateway.sale.dead_letters import DeadLetters
 from gateway.sale.outcomes import Refused
 from gateway.sale.snapshot import Snapshot
 from gateway.sale.verify import Verifier
 from gateway.store.commands import StockCommands
+from gateway.store.marks import Guard
 from gateway.store.store import MEMORY, Store, is_unmade
 
 
@@ -37,13 +39,18 @@ class Core(msgspec.Struct, frozen=True):
     verifier: Verifier
     letters: DeadLetters
     leases: Leases
+    guards: tuple[Guard, ...]
 
 
 @asynccontextmanager
-async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIterator[Core]:
+async def open_core(
+    config: Config, clock: Clock, *, exclusive: bool, repairs: bool = False
+) -> AsyncIterator[Core]:
     """Open store and ledger, and make sure that they belong together.
 
-    exclusive: as `serve` needs it; otherwise an embedded server that runs already is used.
+    exclusive: as `serve` needs it, which also works, closed, on a Redis that lost data; otherwise
+        an embedded server that runs already is used.
+    repairs: take the stores as they are, without a look at whether they belong together.
     Raises SetupError when a person must act.
     """
     async with AsyncExitStack() as stack:
@@ -53,13 +60,16 @@ async def open_core(config: Config, clock: Clock, *, exclusive: bool) -> AsyncIt
         stack.push_async_callback(ledger.close)
         snapshot = Snapshot(clock)
         places = tuple(_open_place(store, n, snapshot, stack) for n in range(config.shards))
-        catalogue = Catalogue(places, ledger, snapshot, clock)
-        await _check_pair(config, catalogue, ledger)
+        guards = await open_guards(store, ledger, config)
+        check = _check_all(guards)
+        catalogue = Catalogue(places, ledger, snapshot, clock, check)
+        if not repairs:
+            await _check_stores(config, catalogue, ledger, guards, serves=exclusive)
         verifier = Verifier(catalogue, places, ledger, clock)
         own = [open_commands(store, n, snapshot, stack) for n in range(config.shards)]
         letters = DeadLetters(own, ledger, clock)
         leases = open_leases(store, ledger, clock, stack)
-        parts = (places, catalogue, verifier, letters, leases)
+        parts = (places, catalogue, verifier, letters, leases, guards)
         yield Core(config, clock, store, ledger, snapshot, *parts)
 
 
@@ -111,19 +121,47 @@ def open_commands(
     return StockCommands(channel, shard, on_pulse=snapshot.on_pulse)
 
 
+def _check_all(guards: Sequence[Guard]) -> Callable[[], None]:
+    def check() -> None:
+        for guard in guards:
+            guard.check()
+
+    return check
+
+
+async def _check_stores(
+    config: Config,
+    catalogue: Catalogue,
+    ledger: Ledger,
+    guards: Sequence[Guard],
+    *,
+    serves: bool,
+) -> None:
+    """Sound stores go on; of lost ones only `serve` is opened, which sells nothing of them."""
+    fault = next((guard.fault for guard in guards if guard.fault), "")
+    if fault and (await _owned(ledger) or await _kept(catalogue)):
+        if not serves:
+            raise _mismatch(config, fault, repairable=True)
+        return
+    if fault:
+        await begin_again(guards, ledger)
+    await _check_pair(config, catalogue, ledger)
+    await settle_marks(guards, ledger)
+
+
 async def _check_pair(config: Config, catalogue: Catalogue, ledger: Ledger) -> None:
     """Finish what a crash left half done; refuse stores that were not made for each other."""
     try:
         await catalogue.recover()
     except InvariantBreach as error:
-        raise _mismatch(config, str(error)) from error
+        raise _mismatch(config, str(error), repairable=True) from error
     # Another process may be creating SKUs: a SKU is in the ledger first, then in Redis, and its
     # move is pending in between. This order of reads finds no SKU lost that is on its way.
     owned = await _owned(ledger)
     on_their_way = {move.sku for move in await ledger.pending_moves()}
     kept = await _kept(catalogue)
     if lost := owned - on_their_way - kept:
-        raise _mismatch(config, f"Redis lost {_some(lost)}")
+        raise _mismatch(config, f"Redis lost {_some(lost)}", repairable=True)
     if lost := kept - await _owned(ledger):
         raise _mismatch(config, f"the ledger lost {_some(lost)}")
 
@@ -143,11 +181,17 @@ def _some(skus: set[str]) -> str:
     return f"{len(skus)} SKU{'' if len(skus) == 1 else 's'}: {', '.join(sorted(skus)[:5])}"
 
 
-def _mismatch(config: Config, what: str) -> SetupError:
+def _mismatch(config: Config, what: str, *, repairable: bool = False) -> SetupError:
+    hint = "One of them was emptied or replaced. Put back the copy that belongs to the other."
+    if repairable:
+        hint = (
+            f"If the ledger is the right one, rebuild Redis from it: {rebuild_command(config)}. "
+            "Otherwise put back the copy that belongs to the other."
+        )
     return SetupError(
         f"store {redact(config.store)} and ledger {redact(config.ledger_url)} "
         f"do not belong together: {what}",
-        hint="One of them was emptied or replaced. Put back the copy that belongs to the other.",
+        hint=hint,
     )
 
 

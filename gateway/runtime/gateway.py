@@ -11,6 +11,7 @@ from gateway.core.errors import StockgateError
 from gateway.core.events import Tell, tell_nobody
 from gateway.runtime.core import Core, open_commands
 from gateway.runtime.notify import make_notifier
+from gateway.runtime.rebuild import is_rebuilding, rebuild
 from gateway.runtime.receipts import open_receipts
 from gateway.sale.finished import Finished
 from gateway.sale.receipts import Receipts
@@ -18,7 +19,9 @@ from gateway.sale.reservations import Reservations
 from gateway.sale.shard import Shard
 from gateway.sale.stock_reads import StockReads
 from gateway.store.commands import StockCommands
+from gateway.workers.auto_rebuild import AutoRebuild
 from gateway.workers.loop import Loop
+from gateway.workers.mark_watch import MarkKeeper, MarkWatch
 from gateway.workers.outbox_watch import OutboxWatch
 from gateway.workers.reaper import Reaper
 from gateway.workers.settler import Settler
@@ -50,6 +53,11 @@ class Gateway:
         self._loops = [
             loop for n in range(config.shards) for loop in self._workers(n, finished, stack)
         ]
+        self._keepers = [
+            MarkKeeper(n, guard, core.ledger, clock, self._is_rebuilding)
+            for n, guard in enumerate(core.guards)
+        ]
+        self._loops += self._mark_loops()
         self._watch = Loop("stores", self._look_at_stores, clock)
         self._moves = Loop("moves", self._finish_moves, clock)
         self._letters = Loop("letters", self._drive_letters, clock)
@@ -86,6 +94,27 @@ class Gateway:
         watches = [watch.loop, outbox_watch.loop]
         return [settler.loop, *watches, reaper.loop, poller.loop, listener.loop]
 
+    def _mark_loops(self) -> list[Loop]:
+        core, tell = self.core, self.notifier.tell
+        watches = [MarkWatch(guard, core.clock, tell).loop for guard in core.guards]
+        loops = [*watches, *(keeper.loop for keeper in self._keepers)]
+        if core.config.auto_rebuild:
+            loops.append(AutoRebuild(self._lost, self._rebuild, core.clock).loop)
+        return loops
+
+    def _lost(self) -> str:
+        """Why a rebuild is needed; '' when none is."""
+        faults = (guard.fault for guard in self.core.guards)
+        interrupted = (keeper.interrupted for keeper in self._keepers)
+        return next((why for why in (*faults, *interrupted) if why), "")
+
+    async def _rebuild(self) -> bool:
+        done = await rebuild(self.core, tell=self.notifier.tell)
+        return all(verdict.outcome != "kept closed" for verdict in done.verdicts)
+
+    async def _is_rebuilding(self) -> bool:
+        return await is_rebuilding(self.core)
+
     async def start(self) -> None:
         """Begin to work."""
         self.notifier.start()
@@ -113,7 +142,13 @@ class Gateway:
 
     def not_ready(self) -> dict[str, str]:
         """Why it should get no traffic, part by part."""
-        return {"gateway": "draining"} if self.draining else dict(self._faults)
+        if self.draining:
+            return {"gateway": "draining"}
+        lost = next((g for g in self.core.guards if g.fault), None)
+        if lost is not None:
+            told = f"{lost.fault}; nothing is sold until it is rebuilt: {lost.remedy}"
+            return {"store": told, **self._faults}
+        return dict(self._faults)
 
     async def _finish_moves(self) -> float:
         await self.core.catalogue.recover()
@@ -139,7 +174,14 @@ def open_shard(core: Core, number: int, tell: Tell = tell_nobody) -> Shard:
     store = core.store
     on_pulse = core.snapshot.on_pulse
     return Shard(
-        number, store.channel, core.config, core.clock, on_pulse, tell, store.confirm_channel
+        number,
+        store.channel,
+        core.config,
+        core.clock,
+        on_pulse,
+        tell,
+        store.confirm_channel,
+        core.guards[number],
     )
 
 

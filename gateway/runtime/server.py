@@ -87,7 +87,7 @@ async def serve(config: Config, clock: Clock, on_ready: Callable[[Serving], None
 
 async def _import_demo(core: Core) -> int:
     path = core.config.demo.catalogue
-    if not path:
+    if not path or any(guard.fault for guard in core.guards):
         return 0
     entries = load_catalogue(path, core.clock.now_ms())
     return (await import_catalogue(core.catalogue, entries, actor="import", replace=False))[0]

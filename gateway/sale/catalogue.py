@@ -5,8 +5,8 @@ between leaves a pending move, which is driven on before the next one, and at st
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
@@ -65,6 +65,10 @@ class Place(msgspec.Struct, frozen=True):
     listing: Listing
 
 
+class SkuClosed(StoreUnavailable):
+    """The SKU is being rebuilt; its move waits."""
+
+
 class Turns:
     """One at a time, first come first served."""
 
@@ -95,18 +99,26 @@ class Turns:
 class Catalogue:
     """The SKUs of all shards. Business refusals are values.
 
+    check: raises StoreLost while nothing may be changed.
+
     Every call may raise StoreUnavailable, OutcomeUnknown, Overloaded, LedgerUnavailable or
     InvariantBreach. A change that raised may be sent again, but for an adjustment without a key.
     """
 
     def __init__(
-        self, places: Sequence[Place], ledger: Ledger, snapshot: Snapshot, clock: Clock
+        self,
+        places: Sequence[Place],
+        ledger: Ledger,
+        snapshot: Snapshot,
+        clock: Clock,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._places = places
         self._turns = [Turns(clock) for _ in places]  # commands of a shard have one connection
         self._changes = Turns(clock)  # those of one gateway need not get into each other's way
         self._ledger = ledger
         self._snapshot = snapshot
+        self._check = check
 
     async def put(
         self, sku: str, on_hand: int, safety_stock: int, settings: SkuSettings, actor: str
@@ -167,13 +179,20 @@ class Catalogue:
         return await self.get_many(sorted(names)[:limit])
 
     async def recover(self) -> int:
-        """Drive on every move that a crash or an outage left pending; how many."""
-        pending = await self._ledger.pending_moves()
-        for move in pending:
-            await self._drive(move)
-        return len(pending)
+        """Drive on every move that a crash or an outage left pending; how many.
+
+        Those of SKUs that are being rebuilt wait.
+        """
+        self._check()
+        driven = 0
+        for move in await self._ledger.pending_moves():
+            with suppress(SkuClosed):
+                await self._drive(move)
+                driven += 1
+        return driven
 
     async def _change(self, request: MoveRequest) -> Moved | Refused:
+        self._check()
         async with self._changes.take():
             return await self._change_now(request)
 
@@ -209,6 +228,8 @@ class Catalogue:
             code, _ = await self._places[shard].commands.move_stock(
                 StockMove(move.sku, move.seq, move.on_hand_delta, move.safety_delta, move.settings)
             )
+        if code == Reply.REBUILDING:
+            raise SkuClosed(f"SKU {move.sku} is being rebuilt")
         if code == Reply.OUT_OF_ORDER:
             return await self._told(move)
         if code not in (*_APPLIED, Reply.TOO_FEW):

@@ -131,6 +131,8 @@ class DeadLetters:
                 [code] = await mirror([(letter.entry_id, letter.reservation_id[12:])])
             except InvariantBreach:
                 code = Reply.INVARIANT_BREACH
+            if code is Reply.REBUILDING:
+                return letter
             if code is Reply.INVARIANT_BREACH:
                 metrics.INVARIANT_BREACHES.inc()
                 return letter

@@ -53,6 +53,8 @@ def hold_refusal(request: HoldRequest, answer: HoldAnswer) -> Refused:
         return Refused("unknown-sku", {"sku": sku})
     if answer.code == Reply.SALE_NOT_OPEN:
         return _not_open(sku, answer.a, answer.now_ms)
+    if answer.code == Reply.REBUILDING:
+        return Refused("rebuilding", {"sku": sku})
     if answer.code == Reply.INVARIANT_BREACH:
         return Refused("stock-inconsistent", {"sku": sku})
     raise ValueError(f"hold answered {answer.code}")
@@ -75,6 +77,7 @@ _STEP_REFUSALS: dict[int, tuple[str, Mapping[str, object]]] = {
     Reply.PAYMENT_REF_CONFLICT: ("payment-ref-conflict", {"refund_required": True}),
     Reply.PAYMENT_REF_USED: ("payment-ref-conflict", {"refund_required": False}),
     Reply.INVARIANT_BREACH: ("stock-inconsistent", {"sku": ""}),
+    Reply.REBUILDING: ("rebuilding", {"sku": ""}),
 }
 
 _STEP_CODES = (Reply.DONE, Reply.UNCHANGED)

@@ -1,7 +1,7 @@
 """One shard as the sale uses it: a batcher a command, each with a connection of its own."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from gateway.core.config import Config
 from gateway.core.events import Event, EventKind, Tell, tell_nobody
 from gateway.sale.batcher import Batcher, Limits
 from gateway.sale.restoring import Restorer
-from gateway.store.client import ScriptChannel
+from gateway.store.client import Judge, ScriptChannel
 from gateway.store.commands import (
     ActAnswer,
     ActRequest,
@@ -22,6 +22,7 @@ from gateway.store.commands import (
     OnPulse,
     StockCommands,
 )
+from gateway.store.marks import Guard
 
 HOLDS_IN_FLIGHT = 2
 """Calls of the hold script at once, each on a connection of its own."""
@@ -30,7 +31,10 @@ AHEAD_MIN = 16
 """Requests that make a call worth sending before the one in flight is answered."""
 
 Act = Batcher[ActRequest, ActAnswer]
-OpenChannel = Callable[[], ScriptChannel]
+OpenChannel = Callable[[Judge | None], ScriptChannel]
+
+_MISSING = (Reply.UNKNOWN_SKU, Reply.UNKNOWN_RESERVATION)
+"""Answers that a Redis which lost everything gives too."""
 
 
 class Shard:
@@ -45,8 +49,10 @@ class Shard:
         on_pulse: OnPulse,
         tell: Tell = tell_nobody,
         open_confirm_channel: OpenChannel | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.number = number
+        self._guard = guard
         self._open_channel = open_channel
         self._open_confirm_channel = open_confirm_channel or open_channel
         self._on_pulse = on_pulse
@@ -86,21 +92,32 @@ class Shard:
         return (self.hold, *acts, self.restore)
 
     def _commands(self, open_channel: OpenChannel | None = None) -> StockCommands:
-        channel = (open_channel or self._open_channel)()
+        channel = (open_channel or self._open_channel)(self._guard)
         self._channels.append(channel)
         return StockCommands(channel, self.number, on_pulse=self._on_pulse)
+
+    def _check(self) -> None:
+        if self._guard is not None:
+            self._guard.check()
+
+    async def _doubt(self, codes: Container[int]) -> None:
+        """Nothing is called unknown by a Redis that has lost what it knew. Raises StoreLost."""
+        if self._guard is not None and any(code in codes for code in _MISSING):
+            await self._guard.look()
+            self._guard.check()
 
     def _hold_batcher(self) -> Batcher[HoldRequest, HoldAnswer]:
         free = [self._commands() for _ in range(HOLDS_IN_FLIGHT)]
         tally = Tally("hold", self._tell)
 
         async def send(batch: Sequence[HoldRequest]) -> list[HoldAnswer]:
+            self._check()
             commands = free.pop()
             try:
                 answers = await commands.hold(batch, self._default_ttl_ms)
             finally:
                 free.append(commands)
-            tally.count(answer.code for answer in answers)
+            await self._doubt(tally.count(answer.code for answer in answers))
             return answers
 
         limits = replace(self._limits, in_flight_max=HOLDS_IN_FLIGHT, ahead_min=AHEAD_MIN)
@@ -111,8 +128,9 @@ class Shard:
         tally = Tally(name, self._tell)
 
         async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:
+            self._check()
             answers: list[ActAnswer] = await command(batch)
-            tally.count(answer.code for answer in answers)
+            await self._doubt(tally.count(answer.code for answer in answers))
             return answers
 
         return Batcher(name, send, self._limits, self._clock)
@@ -121,7 +139,10 @@ class Shard:
         commands = self._commands()
 
         async def send(batch: Sequence[ActRequest]) -> list[ActAnswer]:
+            self._check()
             now_ms, records = await commands.show([request.field for request in batch])
+            if not all(records):
+                await self._doubt({Reply.UNKNOWN_RESERVATION})
             return [
                 ActAnswer(Reply.DONE, record, now_ms)
                 if record
@@ -142,11 +163,13 @@ class Tally:
             code: metrics.OUTCOMES.labels(command, code.name.lower()) for code in Reply
         }
 
-    def count(self, codes: Iterable[int]) -> None:
-        """Add a batch's codes; a breach of the invariant raises the alarm."""
-        for code, times in Counter(codes).items():
+    def count(self, codes: Iterable[int]) -> Counter[int]:
+        """Add a batch's codes; a breach of the invariant raises the alarm. How many of each."""
+        counts = Counter(codes)
+        for code, times in counts.items():
             self._counters[Reply(code)].inc(times)
             if code == Reply.INVARIANT_BREACH:
                 metrics.INVARIANT_BREACHES.inc(times)
                 breach = Event(EventKind.INVARIANT_BREACHED, cause=self._command, count=times)
                 self._tell(breach)
+        return counts

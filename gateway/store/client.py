@@ -6,7 +6,7 @@ every call, and an error that tells "nothing happened" (StoreUnavailable) from "
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from hiredis import pack_command
 from redis.asyncio import Redis
@@ -23,11 +23,41 @@ from redis.exceptions import (
 
 from gateway.core.clock import Clock
 from gateway.core.errors import InvariantBreach, OutcomeUnknown, StoreUnavailable
+from gateway.core.marks import Mark
 from gateway.store.scripts import Script
 
 Arg = str | int | bytes
 
-_REFUSALS = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+
+class Judge(Protocol):
+    """Says by the mark that a new connection shows whether it may be used."""
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        """The command that reads the mark."""
+        ...
+
+    @property
+    def known(self) -> Mark:
+        """What the mark must not be below, if it is read after this was."""
+        ...
+
+    def judge(self, found: Mark, known: Mark) -> None:
+        """Take in the mark that was found after `known` was."""
+        ...
+
+    def check(self) -> None:
+        """Return if the connection may be used. Raises StoreLost."""
+        ...
+
+
+def mark_of(values: Sequence[Any]) -> Mark:
+    """The mark in a reply of its generation, beats and rebuild."""
+    generation, beats, rebuild = values
+    return Mark((generation or b"").decode(), int(beats or 0), (rebuild or b"").decode())
+
+
+_REFUSALS = ("MISCONF ", "NOREPLICAS ", "BUSY ", "NOGROUP ", "UNBLOCKED ")
 """Replies with which Redis refuses a command before running it, beside those redis-py names."""
 
 _REPLIES = (ResponseError, BusyLoadingError, AuthenticationError)
@@ -55,10 +85,16 @@ def connect(url: str, *, connect_timeout_s: float) -> Redis:
 
 
 class ScriptChannel:
-    """One connection that runs scripts one after the other. Not for concurrent use."""
+    """One connection that runs scripts one after the other. Not for concurrent use.
 
-    def __init__(self, client: Redis, clock: Clock, *, call_timeout_s: float) -> None:
+    judge: asked on every new connection, which may lead to a Redis that has lost something.
+    """
+
+    def __init__(
+        self, client: Redis, clock: Clock, *, call_timeout_s: float, judge: Judge | None = None
+    ) -> None:
         self._client = client
+        self._judge = judge
         self._clock = clock
         self._call_timeout_s = call_timeout_s
         self._connection: AbstractConnection | None = None
@@ -92,11 +128,15 @@ class ScriptChannel:
         try:
             async with self._clock.timeout(self._call_timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
-                return connection
+                if self._judge is not None:
+                    await _ask(connection, self._judge)
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
             told = reason(error, self._call_timeout_s)
             raise StoreUnavailable(f"Redis cannot be reached: {told}") from error
+        if self._judge is not None:
+            self._judge.check()
+        return connection
 
     async def _exchange(
         self, connection: AbstractConnection, command: tuple[Arg, ...]
@@ -133,6 +173,12 @@ class ScriptChannel:
 def _new_connection(client: Redis) -> AbstractConnection:
     connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return connection
+
+
+async def _ask(connection: AbstractConnection, judge: Judge) -> None:
+    known = judge.known
+    await connection.send_command(*judge.question)
+    judge.judge(mark_of(await connection.read_response()), known)
 
 
 async def execute(client: Redis, *command: Any) -> Any:

@@ -69,3 +69,13 @@ LEASE_TERMS = "{sg:leases}:terms"
 
 LEASE_TOKENS = "{sg:leases}:tokens"
 """Hash: lease -> the last token granted."""
+
+
+def marker(shard: int) -> str:
+    """Hash: generation, beats and rebuild; tells whether the shard still is what it was."""
+    return prefix(shard) + "marker"
+
+
+def due(shard: int) -> str:
+    """Sorted set of the lists of reminders, by the time they come due in steps of 100 ms."""
+    return prefix(shard) + "due"

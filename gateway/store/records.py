@@ -1,11 +1,11 @@
 """Reads the records that the Lua commands keep; lua/includes/records.lua writes them."""
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from gateway.core.errors import InvariantBreach
 from gateway.core.ids import make_id
-from gateway.core.model import HeldLine, Reservation, State
-from gateway.core.transitions import FACTS, STATES
+from gateway.core.model import HeldLine, Reservation, SkuSettings, State
+from gateway.core.transitions import FACTS, LETTERS, STATES
 
 
 def parse_record(field: str, shard: int, record: bytes | str) -> Reservation:
@@ -51,3 +51,17 @@ def as_of(reservation: Reservation, now_ms: int) -> Reservation:
     if FACTS[reservation.state].expires and reservation.deadline_ms <= now_ms:
         return replace(reservation, state=State.EXPIRED)
     return reservation
+
+
+def with_state(record: str, state: State, *, payment_ref: str | None = None) -> str:
+    """The record's text in another state, and with another payment reference if one is given."""
+    parts = record.split("|")
+    parts[0] = LETTERS[state]
+    if payment_ref is not None:
+        parts[6] = payment_ref
+    return "|".join(parts)
+
+
+def settings_text(settings: SkuSettings) -> str:
+    """Settings as lua/includes/settings.lua keeps them."""
+    return "|".join(map(str, astuple(settings)))

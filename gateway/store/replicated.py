@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from gateway.core.clock import Clock
 from gateway.core.errors import OutcomeUnknown
 from gateway.store import keys
-from gateway.store.client import Arg, ScriptChannel
+from gateway.store.client import Arg, Judge, ScriptChannel
 
 FIRST_KEY = 3
 """Its place in EVALSHA and EVAL."""
@@ -27,9 +27,16 @@ class ReplicatedChannel(ScriptChannel):
     """
 
     def __init__(
-        self, client: Redis, clock: Clock, *, call_timeout_s: float, replicas_min: int, wait_ms: int
+        self,
+        client: Redis,
+        clock: Clock,
+        *,
+        call_timeout_s: float,
+        replicas_min: int,
+        wait_ms: int,
+        judge: Judge | None = None,
     ) -> None:
-        super().__init__(client, clock, call_timeout_s=call_timeout_s + wait_ms / 1000)
+        super().__init__(client, clock, call_timeout_s=call_timeout_s + wait_ms / 1000, judge=judge)
         self._replicas_min = replicas_min
         self._wait_ms = wait_ms
         self._wait = pack_command(("WAIT", replicas_min, wait_ms))  # type: ignore[arg-type]

@@ -10,10 +10,12 @@ from gateway.core.clock import Clock
 from gateway.core.config import Config
 from gateway.core.errors import SetupError
 from gateway.store import feed, preflight
-from gateway.store.client import ScriptChannel, connect, execute
+from gateway.store.client import Judge, ScriptChannel, connect, execute
 from gateway.store.leases import RedisLeases
 from gateway.store.listing import Listing, guarded
+from gateway.store.marks import Marks
 from gateway.store.outbox import Outbox
+from gateway.store.relics import Relics
 from gateway.store.replicated import ReplicatedChannel
 
 if TYPE_CHECKING:
@@ -84,25 +86,36 @@ class Store:
         store.notices = [*(server.notices if server else []), *notices]
         return store
 
-    def channel(self) -> ScriptChannel:
-        """A connection of its own for scripts."""
-        return ScriptChannel(self._client, self._clock, call_timeout_s=self._call_timeout_s)
+    def channel(self, judge: Judge | None = None) -> ScriptChannel:
+        """A connection of its own for scripts; `judge` looks at whatever it connects to."""
+        return ScriptChannel(
+            self._client, self._clock, call_timeout_s=self._call_timeout_s, judge=judge
+        )
+
+    def marks(self, shard: int) -> Marks:
+        """The shard's mark."""
+        return Marks(self._client, shard, self._clock, call_timeout_s=self._call_timeout_s)
+
+    def relics(self, shard: int) -> Relics:
+        """What a rebuild finds in a shard."""
+        return Relics(self._client, shard, self._clock, call_timeout_s=self._call_timeout_s)
 
     def leases(self, channel: ScriptChannel) -> RedisLeases:
         """What grants leases, over a connection of its own."""
         return RedisLeases(channel, self._clock, call_timeout_s=self._call_timeout_s)
 
-    def confirm_channel(self) -> ScriptChannel:
+    def confirm_channel(self, judge: Judge | None = None) -> ScriptChannel:
         """The same for confirms, which may have to reach replicas before they are answered."""
         rule = self._confirm
         if rule.durability != "replicated":
-            return self.channel()
+            return self.channel(judge)
         return ReplicatedChannel(
             self._client,
             self._clock,
             call_timeout_s=self._call_timeout_s,
             replicas_min=rule.replicas_min,
             wait_ms=rule.replicas_wait_ms,
+            judge=judge,
         )
 
     def listing(self, shard: int) -> Listing:

@@ -30,11 +30,15 @@ class Failure(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """What became of a batch: entries the ledger sold, refused, and could not decide about."""
+    """What became of a batch: entries the ledger sold, refused, and could not decide about.
+
+    covered: units by reservation id that were missing and came out of the safety stock.
+    """
 
     settled: list[Entry]
     rejected: list[Entry]
     failed: list[Failure]
+    covered: dict[str, int]
 
 
 class Deductor:
@@ -50,7 +54,7 @@ class Deductor:
 
     async def decide(self, entries: Sequence[Entry]) -> Decided:
         """Each entry is in one of the three lists; each reservation is deducted at most once."""
-        decided = Decided([], [], [])
+        decided = Decided([], [], [], {})
         good: list[tuple[Entry, Deduction]] = []
         for entry in entries:
             try:
@@ -66,6 +70,8 @@ class Deductor:
             return await self._divide(pairs, decided, outcomes)
         for (entry, _), outcome in zip(pairs, outcomes, strict=True):
             (decided.settled if outcome.settled else decided.rejected).append(entry)
+            if outcome.covered:
+                decided.covered[outcome.reservation_id] = outcome.covered
 
     async def _ask(self, batch: Sequence[Deduction]) -> list[Outcome] | Exception:
         """The outcomes, or what a constraint, or the driver of a value it cannot send, says."""

@@ -59,6 +59,8 @@ async def _run(command: Mirror, piece: Sequence[Entry]) -> list[Reply]:
 
 
 def _failure(outcome: str, entry: Entry, code: Reply) -> list[Failure]:
+    if code is Reply.REBUILDING:
+        return [Failure(entry, faults.STOCK_INCONSISTENT, "a SKU of it is being rebuilt")]
     metrics.INVARIANT_BREACHES.inc()
     words = f"{outcome} reservation {entry.reservation.id} cannot be mirrored: {code.name.lower()}"
     _log.error("%s", words)

@@ -16,10 +16,11 @@ from gateway.core import metrics
 from gateway.core.clock import Clock
 from gateway.core.config import SettlerConfig
 from gateway.core.events import Event, EventKind, Tell, tell_nobody
+from gateway.core.model import HeldLine
 from gateway.ledger import Ledger
 from gateway.store.commands import StockCommands
 from gateway.store.outbox import NOTHING, START, Delivery, Entry, Garbled, Outbox
-from gateway.workers.deducting import Deductor, Failure
+from gateway.workers.deducting import Decided, Deductor, Failure
 from gateway.workers.loop import Loop
 from gateway.workers.mirroring import Mirrorer
 from gateway.workers.suspects import Suspect, Suspects
@@ -136,7 +137,20 @@ class Settler:
         unmirrored += await self._mirrorer.reject(decided.rejected)
         for entry in decided.rejected:
             self._tell(Event(EventKind.DEDUCTION_REJECTED, reservation=entry.reservation.id))
+        self._tell_safety_used(decided)
         return [*decided.failed, *unmirrored]
+
+    def _tell_safety_used(self, decided: Decided) -> None:
+        """At least once: an entry that is worked off again tells of its late payment again."""
+        for entry in decided.settled:
+            r = entry.reservation
+            for line in r.lines:
+                if isinstance(line, HeldLine) and line.from_safety:
+                    cause, units = "late-payment", line.from_safety
+                    self._tell(Event(EventKind.SAFETY_USED, line.sku, r.id, cause, count=units))
+            if units := decided.covered.get(r.id, 0):
+                sku = r.lines[0].sku if len(r.lines) == 1 else ""
+                self._tell(Event(EventKind.SAFETY_USED, sku, r.id, "shortfall", count=units))
 
     async def _try_again(self, suspect: Suspect) -> None:
         """Alone, so that it takes none of the others with it."""

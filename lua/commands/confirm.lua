@@ -96,7 +96,7 @@ local function confirm(field, r, ref, rule)
   end
   local late = r.state == 'x'
   if not lines_are_sound(r, not late and 'held') then
-    return INVARIANT_BREACH
+    return unsound_code(r)
   end
   local lines
   if late then

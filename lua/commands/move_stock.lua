@@ -48,7 +48,7 @@ local function apply()
     return OUT_OF_ORDER, last
   end
   if s.broken then
-    return INVARIANT_BREACH, 0
+    return s.settings == CLOSED and REBUILDING or INVARIANT_BREACH, 0
   end
   local safety = s.safety_stock + SAFETY_DELTA
   local available = s.available + DELTA - SAFETY_DELTA

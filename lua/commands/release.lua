@@ -22,7 +22,7 @@ local function release(field, r, _, rule)
     return rule
   end
   if not lines_are_sound(r, 'held') then
-    return INVARIANT_BREACH
+    return unsound_code(r)
   end
   give_back(field, r, rule)
   return DONE

@@ -27,7 +27,7 @@ local function act(rules, step)
       elseif is_due(r) then
         code = expire(field, r)
           and step(field, parse_record(fresh[field]), ARGS[3 * i + 2], rules.x)
-          or INVARIANT_BREACH
+          or unsound_code(r)
       else
         code = step(field, r, ARGS[3 * i + 2], rules[r.state])
       end

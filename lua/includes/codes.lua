@@ -23,3 +23,4 @@ local PAYMENT_REF_USED = 21
 local LEASE_TAKEN = 30
 local LEASE_GONE = 31
 local STALE_FENCE = 32
+local REBUILDING = 40

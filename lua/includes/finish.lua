@@ -12,7 +12,7 @@ local function mirror(field, text, rules, move)
     return rule
   end
   if not lines_are_sound(r, 'unsettled') then
-    return INVARIANT_BREACH
+    return unsound_code(r)
   end
   move(r)
   stage_record(field, with_deadline(r, rule, NOW)) -- from here on: when it ended

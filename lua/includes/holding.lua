@@ -13,7 +13,7 @@ local function open_sku(sku)
   s.line = sku .. '*'
   s.mark = ''
   if s.broken or not kept then
-    s.refusal, s.refusal_a = INVARIANT_BREACH, 0
+    s.refusal, s.refusal_a = s.settings == CLOSED and REBUILDING or INVARIANT_BREACH, 0
   elseif NOW < kept.sale_starts_ms then
     s.refusal, s.refusal_a = SALE_NOT_OPEN, kept.sale_starts_ms
   elseif kept.sale_ends_ms > 0 and NOW >= kept.sale_ends_ms then

@@ -15,6 +15,17 @@ local function lines_are_sound(r, term)
   return true
 end
 
+-- Why the reservation cannot be moved: a SKU of it is being rebuilt, or does not add up.
+local function unsound_code(r)
+  for i = 1, r.n, 4 do
+    local s = skus[r[i]]
+    if s and s.settings == CLOSED then
+      return REBUILDING
+    end
+  end
+  return INVARIANT_BREACH
+end
+
 local function add_count(s, buyer, delta)
   local count = get_count(s, buyer) + delta
   set_count(s, buyer, count, count_text(count))

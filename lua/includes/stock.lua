@@ -2,6 +2,7 @@
 -- Invariant per SKU: on_hand = available + held + unsettled + safety_stock, each >= 0.
 local skus = {}      -- sku -> terms, or false when it does not exist
 local sku_order = {} -- terms in the order of first use
+local CLOSED = 'closed' -- the settings of a SKU while it is rebuilt: nothing of it moves
 
 local function is_balanced(s)
   return s.available >= 0 and s.held >= 0 and s.unsettled >= 0 and s.safety_stock >= 0
@@ -22,7 +23,7 @@ local function add_sku(sku, on_hand, available, held, unsettled, safety_stock, s
     version = version, settings = settings, dirty = false, broken = false,
     counts = false, count_writes = false, count_writes_n = 0, gone = false,
     limit = 0, ttl = 0 } -- a limit of 0 is none; hold reads both from the settings
-  s.broken = not is_balanced(s)
+  s.broken = settings == CLOSED or not is_balanced(s)
   sku_order[#sku_order + 1] = s
   skus[sku] = s
   return s

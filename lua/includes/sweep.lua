@@ -32,6 +32,8 @@ local function sweep_record(field, text)
   end
   if r and expire(field, r) then
     expired = expired + 1
+  elseif r and unsound_code(r) == REBUILDING then
+    add_field(due_list(NOW + 1000), field)
   else
     stuck = stuck + 1
     add_field(due_list(NOW + 60000), field) -- looked at again in a minute, never forgotten

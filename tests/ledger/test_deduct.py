@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.ledger import Deduction, DeductionLine, Ledger, Outcome
+from gateway.ledger import Deduction, DeductionLine, Ledger, MoveRequest, Outcome
 from tests.ledger.backdoor import Backdoor
-from tests.ledger.steps import assert_clean, open_ledger, put, row_of, sale
+from tests.ledger.steps import assert_clean, begun, open_ledger, put, row_of, sale
 
 
 async def test_settled_reservation_leaves_the_stock_and_is_on_record(ledger: Ledger) -> None:
@@ -102,7 +102,7 @@ async def test_safety_stock_stops_at_zero_and_says_so(
     assert (await row_of(kept_ledger, "phone")).safety_stock == 0
     await assert_clean(kept_ledger)
     said = backdoor.sql("SELECT reason FROM journal WHERE kind = 'sold'")
-    assert said == [["safety_stock was 2 short"]]
+    assert said == [["late payment: 3 from safety_stock; safety_stock was 2 short"]]
 
 
 async def test_batch_of_thousands(ledger: Ledger) -> None:
@@ -147,3 +147,45 @@ def test_impossible_lines_cannot_be_made(line) -> None:
 def test_impossible_deductions_cannot_be_made(lines) -> None:
     with pytest.raises(ValueError, match="reservation r1: needs one line"):
         Deduction("r1", "ann", "pay", lines)
+
+
+async def test_a_shortfall_is_covered_from_the_safety_stock(
+    kept_ledger: Ledger, backdoor: Backdoor
+) -> None:
+    """Somebody took 3 of 10 units away; 8 were promised, and 2 are kept back."""
+    await put(kept_ledger, "phone", 10, safety_stock=2)
+    backdoor.sql("UPDATE stock SET on_hand = 7, received = 7 WHERE sku = 'phone'")
+
+    outcomes = await kept_ledger.deduct([sale(f"r{n}", ("phone", 2)) for n in range(4)])
+
+    assert [(o.settled, o.covered) for o in outcomes] == [
+        (True, 0),
+        (True, 0),
+        (True, 1),
+        (False, 0),
+    ]
+    row = await row_of(kept_ledger, "phone")
+    assert (row.on_hand, row.safety_stock) == (1, 1)
+    said = backdoor.sql(
+        "SELECT reservation_id, reason, safety_before, safety_after FROM journal"
+        " WHERE reason LIKE 'shortfall%'"
+    )
+    assert [list(map(str, row)) for row in said] == [
+        ["r2", "shortfall: 1 from safety_stock", "2", "1"]
+    ]
+
+
+@pytest.mark.parametrize("safety_stock", [0, 5])
+async def test_a_move_in_flight_is_no_shortfall(ledger: Ledger, safety_stock: int) -> None:
+    """The store sells what is not set aside yet, or any more; the ledger is not to cover it."""
+    await put(ledger, "phone", 10, safety_stock=2)
+    move = await begun(
+        ledger, MoveRequest(sku="phone", kind="put", on_hand=10, safety_stock=safety_stock)
+    )
+
+    outcomes = await ledger.deduct([sale("r1", ("phone", 8 if safety_stock else 10))])
+
+    assert [(o.settled, o.covered) for o in outcomes] == [(True, 0)]
+    await ledger.finish_move("phone", move.seq, not safety_stock)
+    assert (await row_of(ledger, "phone")).safety_stock == (2 if safety_stock else 0)
+    await assert_clean(ledger)

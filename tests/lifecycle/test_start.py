@@ -184,7 +184,10 @@ def test_stores_that_do_not_belong_together(made: Path, tmp_path: Path) -> None:
         shutil.copytree(made, gateway.data)
     shutil.rmtree(emptied.data / "valkey")
     (forgotten.data / "ledger.sqlite3").unlink()
-    judge(emptied, emptied.try_to_serve(), ["do not belong together", "Redis lost 1 SKU: phone"])
+    asked = emptied.cli("stock", "list")
+    assert asked.returncode == EXIT_SETUP
+    assert "do not belong together: Redis has lost what it held" in asked.stderr
+    assert f"stockgate rebuild --config {emptied.config}" in asked.stderr
     judge(
         forgotten,
         forgotten.try_to_serve(),

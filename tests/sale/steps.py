@@ -63,6 +63,7 @@ class Sale:
             core.clock,
             on_pulse,
             open_confirm_channel=store.confirm_channel,
+            guard=core.guards[0],
         )
         shard.start()
         self.stack.push_async_callback(shard.stop)

@@ -42,8 +42,10 @@ async def confirm(sale: Sale, bought: Bought, ref: str = "", wait_s: float = 0.0
 
 
 async def lose_everything(sale: Sale, **skus: int) -> None:
-    """FLUSHALL; then the SKUs are set up again with what the ledger owns of them."""
+    """FLUSHALL; then the SKUs are set up again with what the ledger owns of them, and the mark."""
+    mark = await sale.core.guards[0].marks.read()
     await sale.raw("FLUSHALL")
+    await sale.core.guards[0].marks.replace(mark)
     for place in sale.core.places:
         for sku, on_hand in skus.items():
             await place.commands.move_stock(StockMove(sku, 1, on_hand, 0, SkuSettings()))
