@@ -41,7 +41,7 @@ def check_words(name: str, words: str) -> None:
 
 
 def _is_text(words: str) -> bool:
-    """Whether it is; an argument in another encoding than the terminal's holds halves of letters."""
+    """Whether it is: an argument in another encoding than the terminal's holds half letters."""
     return not any("\ud800" <= letter <= "\udfff" for letter in words)
 
 
