@@ -105,5 +105,3 @@ async def a_busy_shop(sale: Sale) -> None:
         await settler.step()
     await sale.held((SKU, 3), buyer="ann")
     await sale.confirmed((SKU, 1), buyer="bo")
-
-

@@ -7,8 +7,7 @@ import pytest
 
 from gateway.core.events import Event, EventKind
 from gateway.sale import sightings
-from gateway.store import keys
-from tests.sale.audits import DRIFTS, SKU, a_busy_shop, auditor_of, runs, shift
+from tests.sale.audits import DRIFTS, SKU, a_busy_shop, auditor_of, runs
 from tests.sale.steps import Sale
 
 APART_S = 0.05
