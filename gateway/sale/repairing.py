@@ -6,6 +6,8 @@ after the first, nothing happened; after the second, the drift is gone, and is n
 record then stays `repairing`, until the next repair of the SKU marks it `interrupted`.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gateway.core import metrics
@@ -17,10 +19,12 @@ from gateway.lease import Lease
 from gateway.ledger import FindingState, Ledger, NewFinding
 from gateway.sale.comparing import Comparer, Corner
 from gateway.sale.evidence import TERMS, Drift, Evidence, judge, right_terms
-from gateway.sale.sightings import Sightings
+from gateway.sale.sightings import Mark, Sightings
 from gateway.store.audit_commands import Repair
 
-TRIES_MAX = 5
+TRIES_MAX = 25
+"""Attempts to write between two changes of a SKU that is being sold."""
+
 BUYERS_MAX = 1_000
 """Buyers' counts repaired at once; the others with the next repair."""
 
@@ -41,40 +45,51 @@ class Repairer:
 
         Raises LeaseLost: somebody else has taken over; what was begun is refused from then on.
         """
-        for _ in range(TRIES_MAX):
-            evidence = await self._comparer.examine(corner, sku)
-            plan = None if evidence is None else self._plan(evidence)
-            if evidence is None or plan is None:
-                return []
-            drifts = judge(evidence)
-            if await self._carry_out(corner, lease, plan, drifts, run_id):
-                return drifts
-        return []
-
-    def _plan(self, evidence: Evidence) -> Repair | None:
-        """None: something is not known, was seen only once, or cannot be put right."""
-        drifts, now_s = judge(evidence), self._clock.monotonic()
-        right = right_terms(evidence)
-        known = evidence.book is not None and len(right) == len(TERMS)
-        old = all(self._sightings.is_old(drift, now_s) for drift in drifts)
-        if not drifts or not known or not old or drifts[0].term == "short":
-            return None
-        return plan_of(evidence, right, drifts)
-
-    async def _carry_out(
-        self, corner: Corner, lease: Lease, plan: Repair, drifts: list[Drift], run_id: int
-    ) -> bool:
+        plan, drifts = await self._plan(corner, sku)
+        if plan is None:
+            return []
         before, after = words(plan.found), words(plan.right)
         findings = [finding_of(drift, before, after, "repairing") for drift in drifts]
         ids = await self._book.find(run_id, findings, lease.fence)
-        lease.check()
-        code = await corner.audit.repair(lease.fence, plan)
-        if code is Reply.STALE_FENCE:
-            raise LeaseLost(f"lease {lease.name} is lost: the shard has seen a later token")
-        done = code is Reply.DONE
-        await self._book.finish(ids, "repaired" if done else "refused", lease.fence)
-        metrics.AUDIT_REPAIRS.labels("repaired" if done else "refused").inc()
-        return done
+        done = await self._write(corner, lease, sku, marks(drifts))
+        state: FindingState = "repaired" if done else "refused"
+        metrics.AUDIT_REPAIRS.labels(state).inc()
+        await self._book.finish(ids, state, lease.fence, after=words(done.right) if done else "")
+        return drifts if done else []
+
+    async def _plan(self, corner: Corner, sku: str) -> tuple[Repair | None, list[Drift]]:
+        """None: something is not known, was seen only once, or cannot be put right."""
+        evidence = await self._comparer.examine(corner, sku)
+        if evidence is None or evidence.book is None:
+            return None, []
+        drifts, now_s = judge(evidence), self._clock.monotonic()
+        old = all(self._sightings.is_old(drift, now_s) for drift in drifts)
+        if not drifts or not old or drifts[0].term == "short":
+            return None, []
+        return plan_of(evidence, right_terms(evidence), drifts), drifts
+
+    async def _write(
+        self, corner: Corner, lease: Lease, sku: str, wanted: set[Mark]
+    ) -> Repair | None:
+        """Catch the SKU between two changes, with nothing else wrong than what is on record."""
+        for _ in range(TRIES_MAX):
+            plan, drifts = await self._plan(corner, sku)
+            if marks(drifts) != wanted and plan is not None:
+                return None
+            lease.check()
+            if plan is None:
+                continue
+            code = await corner.audit.repair(lease.fence, plan)
+            if code is Reply.STALE_FENCE:
+                raise LeaseLost(f"lease {lease.name} is lost: the shard has seen a later token")
+            if code is Reply.DONE:
+                return plan
+        return None
+
+
+def marks(drifts: Sequence[Drift]) -> set[Mark]:
+    """What makes drifts the same ones, whatever the counters are meanwhile."""
+    return {drift.difference for drift in drifts}
 
 
 def plan_of(evidence: Evidence, right: dict[str, int], drifts: list[Drift]) -> Repair:
