@@ -1,7 +1,8 @@
 """The audit: compares, remembers what was seen, records it, repairs it, and tells operations."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from gateway.core import metrics
 from gateway.core.clock import Clock
@@ -105,7 +106,7 @@ class Auditor:
                 break
             await self._clock.sleep(APART_S)
         self._announce(self._sightings[shard].new(old))
-        repaired = await self._repair(corner, shard, run_id, old)
+        repaired = await self._repair(corner, shard, run_id, seen, old)
         await self._ledger.audits.find(run_id, [finding_of(d) for d in old if d not in repaired])
         return added(seen.counts, RunCounts(findings=len(old), repaired=len(repaired)))
 
@@ -138,7 +139,7 @@ class Auditor:
         """Record what is new, and repair; what cannot be repaired is recorded once."""
         self._announce(fresh)
         run_id = await self.begin("comparator", ACTOR)
-        repaired = await self._repair(corner, shard, run_id, old)
+        repaired = await self._repair(corner, shard, run_id, seen, old)
         rest = [drift for drift in fresh if drift not in repaired]
         await self._ledger.audits.find(run_id, [finding_of(drift) for drift in rest])
         counts = added(seen.counts, RunCounts(findings=len(old), repaired=len(repaired)))
@@ -153,7 +154,12 @@ class Auditor:
         return mendable and self._clock.monotonic() >= self._next_try_s[shard]
 
     async def _repair(
-        self, corner: Corner, shard: int, run_id: int, drifts: Sequence[Drift]
+        self,
+        corner: Corner,
+        shard: int,
+        run_id: int,
+        seen: Comparison,
+        drifts: Sequence[Drift],
     ) -> list[Drift]:
         """Put right what can be; what was. Nothing while another process repairs the shard."""
         mendable = [drift for drift in drifts if drift.term not in ALARM_ONLY]
@@ -169,7 +175,9 @@ class Auditor:
                 for sku in skus[:AT_ONCE_MAX]:
                     lease.check()
                     with suppress(LookupError):
-                        repaired += await repairer.repair(corner, lease, sku, run_id)
+                        repaired += await repairer.repair(
+                            corner, lease, sku, run_id, seen.evidence.get(sku)
+                        )
                 repaired += await self._look_after(corner, lease, run_id, mendable)
         self._announce_repairs(repaired)
         return repaired
@@ -188,23 +196,35 @@ class Auditor:
     ) -> list[Drift]:
         """Reservations that nobody else takes further."""
         done = []
-        for drift in [d for d in drifts if d.term in RESERVATION_TERMS][:AT_ONCE_MAX]:
-            lease.check()
-            [finding_id] = await self._ledger.audits.find(
-                run_id, [finding_of(drift, state="repairing")], lease.fence
-            )
-            said = await self._take_further(corner, lease, drift)
-            state: FindingState = "repaired" if said else "refused"
-            await self._ledger.audits.finish([finding_id], state, lease.fence, after=said)
-            metrics.AUDIT_REPAIRS.labels(state).inc()
-            done += [drift] if said else []
+        stuck = [drift for drift in drifts if drift.term == "stuck-hold"][:AT_ONCE_MAX]
+        if stuck:
+            done += await self._on_record(run_id, lease, stuck, self._remind(corner, lease, stuck))
+        for drift in [d for d in drifts if d.term == "unsettled-reservation"][:AT_ONCE_MAX]:
+            work = self._send_on(corner, lease, drift)
+            done += await self._on_record(run_id, lease, [drift], work)
         return done
 
-    async def _take_further(self, corner: Corner, lease: Lease, drift: Drift) -> str:
-        """What was done; '' when nothing could be."""
-        if drift.term == "stuck-hold":
-            code = await corner.audit.remind(lease.fence, [drift.subject[12:]])
-            return "listed to be expired" if code is Reply.DONE else ""
+    async def _on_record(
+        self, run_id: int, lease: Lease, drifts: list[Drift], work: Coroutine[Any, Any, str]
+    ) -> list[Drift]:
+        """The drifts, if `work` on them, which says what it has done, did anything."""
+        try:
+            findings = [finding_of(drift, state="repairing") for drift in drifts]
+            ids = await self._ledger.audits.find(run_id, findings, lease.fence)
+            lease.check()
+            said = await work
+        finally:
+            work.close()
+        state: FindingState = "repaired" if said else "refused"
+        await self._ledger.audits.finish(ids, state, lease.fence, after=said)
+        metrics.AUDIT_REPAIRS.labels(state).inc()
+        return drifts if said else []
+
+    async def _remind(self, corner: Corner, lease: Lease, stuck: Sequence[Drift]) -> str:
+        code = await corner.audit.remind(lease.fence, [drift.subject[12:] for drift in stuck])
+        return "listed to be expired" if code is Reply.DONE else ""
+
+    async def _send_on(self, corner: Corner, lease: Lease, drift: Drift) -> str:
         with suppress(InvariantBreach):
             return await send_on(corner, self._ledger, lease, drift.subject)
         return ""

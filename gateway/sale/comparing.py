@@ -63,6 +63,7 @@ class Comparison(msgspec.Struct):
     """What one look at a shard found.
 
     uncompared: SKUs that changed too fast. confirmed, stuck: reservations to be looked after.
+    evidence: of each SKU that was looked at alone.
     """
 
     counts: RunCounts
@@ -70,6 +71,7 @@ class Comparison(msgspec.Struct):
     uncompared: set[str]
     confirmed: list[Reservation]
     stuck: list[Reservation]
+    evidence: dict[str, Evidence]
 
 
 class _Walk(msgspec.Struct):
@@ -144,7 +146,7 @@ class Comparer:
             sum_up(recount.reservations, sums)
             own = sums.get(sku, Sums())
             book = None if moving else await self._book(recount.terms, own, rows.get(sku))
-            evidence = Evidence(recount.terms, own, recount.buyers, book)
+            evidence = Evidence(recount.terms, own, recount.buyers, book, recount.repairs)
             if book is not None:
                 break
         return evidence
@@ -161,8 +163,9 @@ class Comparer:
     async def _conclude(self, corner: Corner, sides: _Sides, walk: _Walk) -> Comparison:
         drifts = _strangers(sides, walk)
         uncompared: set[str] = set()
+        known: dict[str, Evidence] = {}
         for sku in self._in_turn(_suspects(sides, walk), uncompared):
-            evidence = await self._exact(corner, sku, sides, walk)
+            known[sku] = evidence = await self._exact(corner, sku, sides, walk)
             drifts += judge(evidence)
             if evidence.sums is None:
                 uncompared.add(sku)
@@ -173,7 +176,7 @@ class Comparer:
             ledger_rows=len(sides.rows_after),
             uncompared=len(uncompared),
         )
-        return Comparison(counts, drifts, uncompared, walk.confirmed, walk.stuck)
+        return Comparison(counts, drifts, uncompared, walk.confirmed, walk.stuck, known)
 
     def _in_turn(self, suspects: Sequence[str], left: set[str]) -> Sequence[str]:
         """As many as one comparison may look at, other ones each time; the others are `left`."""

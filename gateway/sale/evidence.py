@@ -68,12 +68,14 @@ class Evidence(msgspec.Struct, frozen=True):
     """One SKU at one instant.
 
     sums, buyers, book: None where that could not be read as of the same instant.
+    repairs: how often the SKU had been repaired; None where that was not read.
     """
 
     terms: SkuTerms
     sums: Sums | None
     buyers: Mapping[str, int] | None = None
     book: Book | None = None
+    repairs: int | None = None
 
 
 class Drift(msgspec.Struct, frozen=True):

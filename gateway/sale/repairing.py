@@ -1,12 +1,11 @@
 """Puts a SKU right, under a lease, with what was before and after on record.
 
-Ledger: the finding, with before and after, `repairing` -> Redis: the terms, only if they are still
-as found -> ledger: `repaired`. Each step checks the lease's token in its own transaction. Killed
+Ledger: the finding, with before and after, `repairing` -> Redis: the terms, unless they were
+repaired meanwhile -> ledger: `repaired`. While the SKU is being sold its counters go on: before and
+after tell how they stood when it was recounted, and the difference is what is applied. Each step checks the lease's token in its own transaction. Killed
 after the first, nothing happened; after the second, the drift is gone, and is not found again. The
 record then stays `repairing`, until the next repair of the SKU marks it `interrupted`.
 """
-
-from collections.abc import Sequence
 
 import msgspec
 
@@ -19,11 +18,8 @@ from gateway.lease import Lease
 from gateway.ledger import FindingState, Ledger, NewFinding
 from gateway.sale.comparing import Comparer, Corner
 from gateway.sale.evidence import TERMS, Drift, Evidence, judge, right_terms
-from gateway.sale.sightings import Mark, Sightings
+from gateway.sale.sightings import Sightings
 from gateway.store.audit_commands import Repair
-
-TRIES_MAX = 25
-"""Attempts to write between two changes of a SKU that is being sold."""
 
 BUYERS_MAX = 1_000
 """Buyers' counts repaired at once; the others with the next repair."""
@@ -40,56 +36,42 @@ class Repairer:
         self._sightings = sightings
         self._clock = clock
 
-    async def repair(self, corner: Corner, lease: Lease, sku: str, run_id: int) -> list[Drift]:
+    async def repair(
+        self, corner: Corner, lease: Lease, sku: str, run_id: int, seen: Evidence | None
+    ) -> list[Drift]:
         """Put the SKU right; what was repaired, nothing when that was not possible now.
+
+        seen: what the last comparison knows of it, where it cannot be recounted at one instant.
 
         Raises LeaseLost: somebody else has taken over; what was begun is refused from then on.
         """
-        plan, drifts = await self._plan(corner, sku)
+        plan, drifts = await self._plan(corner, sku, seen)
         if plan is None:
             return []
         before, after = words(plan.found), words(plan.right)
         findings = [finding_of(drift, before, after, "repairing") for drift in drifts]
         ids = await self._book.find(run_id, findings, lease.fence)
-        done = await self._write(corner, lease, sku, marks(drifts))
-        state: FindingState = "repaired" if done else "refused"
+        lease.check()
+        code = await corner.audit.repair(lease.fence, plan)
+        if code is Reply.STALE_FENCE:
+            raise LeaseLost(f"lease {lease.name} is lost: the shard has seen a later token")
+        state: FindingState = "repaired" if code is Reply.DONE else "refused"
         metrics.AUDIT_REPAIRS.labels(state).inc()
-        await self._book.finish(ids, state, lease.fence, after=words(done.right) if done else "")
-        return drifts if done else []
+        await self._book.finish(ids, state, lease.fence)
+        return drifts if code is Reply.DONE else []
 
-    async def _plan(self, corner: Corner, sku: str) -> tuple[Repair | None, list[Drift]]:
+    async def _plan(
+        self, corner: Corner, sku: str, seen: Evidence | None
+    ) -> tuple[Repair | None, list[Drift]]:
         """None: something is not known, was seen only once, or cannot be put right."""
-        evidence = await self._comparer.examine(corner, sku)
-        if evidence is None or evidence.book is None:
+        evidence = await self._comparer.examine(corner, sku) or seen
+        if evidence is None or evidence.book is None or evidence.sums is None:
             return None, []
         drifts, now_s = judge(evidence), self._clock.monotonic()
         old = all(self._sightings.is_old(drift, now_s) for drift in drifts)
         if not drifts or not old or drifts[0].term == "short":
             return None, []
         return plan_of(evidence, right_terms(evidence), drifts), drifts
-
-    async def _write(
-        self, corner: Corner, lease: Lease, sku: str, wanted: set[Mark]
-    ) -> Repair | None:
-        """Catch the SKU between two changes, with nothing else wrong than what is on record."""
-        for _ in range(TRIES_MAX):
-            plan, drifts = await self._plan(corner, sku)
-            if marks(drifts) != wanted and plan is not None:
-                return None
-            lease.check()
-            if plan is None:
-                continue
-            code = await corner.audit.repair(lease.fence, plan)
-            if code is Reply.STALE_FENCE:
-                raise LeaseLost(f"lease {lease.name} is lost: the shard has seen a later token")
-            if code is Reply.DONE:
-                return plan
-        return None
-
-
-def marks(drifts: Sequence[Drift]) -> set[Mark]:
-    """What makes drifts the same ones, whatever the counters are meanwhile."""
-    return {drift.difference for drift in drifts}
 
 
 def plan_of(evidence: Evidence, right: dict[str, int], drifts: list[Drift]) -> Repair:
@@ -99,7 +81,8 @@ def plan_of(evidence: Evidence, right: dict[str, int], drifts: list[Drift]) -> R
     if book is not None and book.row.settings != found.settings:
         settings = book.row.settings
     buyers = [(d.subject, d.found, d.expected) for d in drifts if d.term == "buyer"]
-    return Repair(found, msgspec.structs.replace(found, **right), settings, buyers[:BUYERS_MAX])
+    after = msgspec.structs.replace(found, **right)
+    return Repair(found, after, settings, buyers[:BUYERS_MAX], evidence.repairs)
 
 
 def finding_of(

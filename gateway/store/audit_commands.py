@@ -1,6 +1,7 @@
 """The commands of the audit: an exact recount, and repairs that carry a lease's fence."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,23 +15,27 @@ from gateway.store.client import Arg, ScriptChannel
 from gateway.store.commands import terms_of
 from gateway.store.records import parse_record
 
+OVER = (b"j", b"r", b"x")
+"""Letters of reservations that have no units: see core/transitions.py."""
+
 
 class Recount(NamedTuple):
     """One instant of a shard: its reservations, and of one SKU the terms and buyers' counts.
 
-    unreadable: fields of the reservations hash that hold no reservation.
+    reservations: without those that are over and of other SKUs. repairs: how often it was
+    repaired.
     """
 
-    now_ms: int
     reservations: list[Reservation]
-    unreadable: list[str]
     buyers: dict[str, int]
     terms: SkuTerms | None
+    repairs: int
 
 
 class Repair(NamedTuple):
-    """What one SKU is to become, if it is still as it was found; units.
+    """What one SKU is to become; units.
 
+    repairs: how often it had been repaired; None: only if its version is still the one found.
     settings: None leaves them. buyers: (buyer, count found, right count).
     """
 
@@ -38,13 +43,14 @@ class Repair(NamedTuple):
     right: SkuTerms
     settings: SkuSettings | None = None
     buyers: Sequence[tuple[str, int, int]] = ()
+    repairs: int | None = None
 
 
 class AuditCommands:
     """The commands of one shard over one channel, used by one caller at a time.
 
-    Raises StoreUnavailable, OutcomeUnknown: a repair that may have happened changed the version,
-    so that repeating it writes nothing.
+    Raises StoreUnavailable, OutcomeUnknown: a repair that may have happened is counted with the
+    SKU, so that repeating it writes nothing.
     """
 
     def __init__(self, channel: ScriptChannel, shard: int) -> None:
@@ -59,14 +65,13 @@ class AuditCommands:
             return None
         end = 2 + 2 * reply[1]
         buyers_end = end + 1 + 2 * reply[end]
-        reservations, unreadable = self._parsed(reply[2:end])
         counts = reply[end + 1 : buyers_end]
+        terms = reply[buyers_end + 1 :]
         return Recount(
-            reply[0],
-            reservations,
-            unreadable,
+            self._parsed(sku.encode(), reply[2:end]),
             {b.decode(): whole(n) for b, n in zip(counts[::2], counts[1::2], strict=True)},
-            terms_of(reply[buyers_end:]) if buyers_end < len(reply) else None,
+            terms_of(terms) if terms else None,
+            reply[buyers_end],
         )
 
     async def repair(self, fence: Fence, repair: Repair) -> Reply:
@@ -74,7 +79,8 @@ class AuditCommands:
         found, settings = repair.found, repair.settings
         kept = "" if settings is None else "|".join(map(str, msgspec.structs.astuple(settings)))
         args: list[Arg] = [0, fence.name, fence.token, found.sku, found.version]
-        args += [*_six(found), *_six(repair.right), kept, len(repair.buyers)]
+        seen = "" if repair.repairs is None else repair.repairs
+        args += [*_six(found), *_six(repair.right), kept, seen, len(repair.buyers)]
         for row in repair.buyers:
             args += row
         reply = await self._channel.run(scripts.load("repair"), self._keys, args)
@@ -90,14 +96,15 @@ class AuditCommands:
         args: list[Arg] = [0, fence.name, fence.token]
         return Reply((await self._channel.run(scripts.load("raise_fence"), self._keys, args))[1])
 
-    def _parsed(self, flat: Sequence[Any]) -> tuple[list[Reservation], list[str]]:
-        found, unreadable = [], []
+    def _parsed(self, sku: bytes, flat: Sequence[Any]) -> list[Reservation]:
+        """Those that may count; what cannot be read is told by the walk over all of them."""
+        found = []
         for field, record in zip(flat[::2], flat[1::2], strict=True):
-            try:
+            if record[:1] in OVER or sku not in record:
+                continue
+            with suppress(InvariantBreach, UnicodeDecodeError):
                 found.append(parse_record(field.decode(), self.shard, record))
-            except (InvariantBreach, UnicodeDecodeError):
-                unreadable.append(field.decode(errors="replace"))
-        return found, unreadable
+        return found
 
 
 def whole(text: bytes) -> int:

@@ -8,9 +8,9 @@
 --   ARGV[2] most reservations, and most buyers, to read (0..20000)
 --   ARGV[3] sku
 -- Returns: flat array: now ms, reservations n (-1: more than asked for, and nothing follows),
---   n times (field, record), buyers m, m times (buyer, count), then, where the SKU exists: sku,
---   on_hand, available, held, unsettled, safety_stock, sold (units), version, buyer_limit (units),
---   hold ttl ms, sale starts ms, sale ends ms, move_seq, fuse requests/s
+--   n times (field, record), buyers m, m times (buyer, count), number of repairs, then, where the
+--   SKU exists: sku, on_hand, available, held, unsettled, safety_stock, sold (units), version,
+--   buyer_limit (units), hold ttl ms, sale starts ms, sale ends ms, move_seq, fuse requests/s
 --@include shard
 --@include stock
 --@include settings
@@ -31,6 +31,7 @@ for _, name in ipairs({ RESERVATIONS, BUYERS }) do
     reply[n + i] = flat[i]
   end
 end
+reply[#reply + 1] = tonumber(call('HGET', PREFIX .. 'sku:' .. SKU, 'repairs') or 0) or 0
 local s = get_sku(SKU)
 if s then
   append_facts(reply, s)

@@ -1,4 +1,6 @@
--- Puts the terms of one SKU right, if they are still what they were found to be.
+-- Puts the terms of one SKU right. Commands move units by differences, so what a counter is off by
+-- stays what it is while the SKU is being sold: where its version has risen, the same differences are
+-- applied, unless the SKU was repaired meanwhile.
 -- A remainder below zero is written as it is: a SKU that does not add up sells nothing.
 --
 -- KEYS:
@@ -12,10 +14,11 @@
 --   ARGV[6..11] found: on_hand, available, held, unsettled, safety_stock, sold, units
 --   ARGV[12..17] right: the same six; on_hand = available + held + unsettled + safety_stock
 --   ARGV[18] settings as kept ('' leaves them)
---   ARGV[19] n, buyers (0..4096)
+--   ARGV[19] number of repairs found ('' only if the version is the same)
+--   ARGV[20] n, buyers (0..4096)
 --   then per buyer: buyer, count found, right count, units
 -- Returns: flat array: now ms, code, then the terms of the SKU if it exists
---   DONE; OUT_OF_ORDER: something changed meanwhile, nothing was written
+--   DONE; OUT_OF_ORDER: it was changed otherwise, or repaired, meanwhile: nothing was written
 --   STALE_FENCE: a later holder of the lease was seen; ILLEGAL: the right terms do not add up
 --@include codes
 --@include shard
@@ -23,34 +26,37 @@
 --@include fence
 
 local TERMS = { 'on_hand', 'available', 'held', 'unsettled', 'safety_stock', 'sold' }
-local N = tonumber(ARGV[19])
+local N = tonumber(ARGV[20])
 local KEY = PREFIX .. 'sku:' .. ARGV[4]
 
 local function is_as_found(s)
   if s.version ~= tonumber(ARGV[5]) then
-    return false
+    return ARGV[19] ~= '' and (call('HGET', KEY, 'repairs') or '0') == ARGV[19]
   end
   for i = 1, 6 do
     if s[TERMS[i]] ~= tonumber(ARGV[5 + i]) then
       return false
     end
   end
-  for i = 1, N do
-    if get_count(s, ARGV[17 + 3 * i]) ~= tonumber(ARGV[18 + 3 * i]) then
-      return false
-    end
-  end
   return true
 end
 
-local function right_terms()
+local function right_terms(s)
   local right = {}
   for i = 1, 6 do
-    right[TERMS[i]] = tonumber(ARGV[11 + i])
+    right[TERMS[i]] = s[TERMS[i]] + tonumber(ARGV[11 + i]) - tonumber(ARGV[5 + i])
   end
   local sum = right.available + right.held + right.unsettled + right.safety_stock
   local low = math.min(right.held, right.unsettled, right.safety_stock, right.sold)
   return low >= 0 and right.on_hand == sum and right
+end
+
+local function write_counts(s)
+  for i = 1, N do
+    local buyer = ARGV[18 + 3 * i]
+    local count = get_count(s, buyer) + tonumber(ARGV[20 + 3 * i]) - tonumber(ARGV[19 + 3 * i])
+    set_count(s, buyer, count, count_text(count))
+  end
 end
 
 local function write(s, right)
@@ -60,12 +66,10 @@ local function write(s, right)
   for i = 1, 6 do
     s[i] = false -- what is kept may be no number: all six are written
   end
-  for i = 1, N do
-    local buyer, count = ARGV[17 + 3 * i], tonumber(ARGV[19 + 3 * i])
-    set_count(s, buyer, count, count_text(count))
-  end
+  write_counts(s)
   s.dirty = true
   write_skus()
+  call('HINCRBY', KEY, 'repairs', 1)
   if ARGV[18] ~= '' then
     call('HSET', KEY, 'settings', ARGV[18])
   end
@@ -81,7 +85,7 @@ local function repair(s)
   if not is_as_found(s) then
     return OUT_OF_ORDER
   end
-  local right = right_terms()
+  local right = right_terms(s)
   if not right then
     return ILLEGAL
   end
