@@ -1,10 +1,11 @@
 """Puts a SKU right, under a lease, with what was before and after on record.
 
 Ledger: the finding, with before and after, `repairing` -> Redis: the terms, unless they were
-repaired meanwhile -> ledger: `repaired`. While the SKU is being sold its counters go on: before and
-after tell how they stood when it was recounted, and the difference is what is applied. Each step checks the lease's token in its own transaction. Killed
-after the first, nothing happened; after the second, the drift is gone, and is not found again. The
-record then stays `repairing`, until the next repair of the SKU marks it `interrupted`.
+repaired meanwhile -> ledger: `repaired`. Each step checks the lease's token in its own transaction.
+While the SKU is being sold its counters go on: before and after tell how they stood when it was
+recounted, and the difference is what is applied.
+Killed after the first step, nothing happened; after the second, the drift is gone, and is not found
+again. The record then stays `repairing`, until the next repair of the SKU marks it `interrupted`.
 """
 
 import msgspec
