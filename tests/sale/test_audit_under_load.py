@@ -21,7 +21,7 @@ from gateway.workers.reaper import Reaper
 from tests.sale.audits import DRIFTS, QUICK, SKU, auditor_of, runs
 from tests.sale.steps import Sale, until
 
-BUYERS = 8
+BUYERS = ("ann", *(f"buyer-{n}" for n in range(7)))
 DETECTED_S, REPAIRED_S = 5.0, 30.0
 
 _numbers = itertools.count()
@@ -66,7 +66,7 @@ async def a_crowd(sale: Sale) -> AsyncIterator[Crowd]:
     config = sale.core.config
     sale.run(Reaper(sale.commands(), config.reaper, config.retention, sale.core.clock).loop)
     crowd = Crowd(sale)
-    buyers = [asyncio.create_task(crowd.buy(f"buyer-{n}")) for n in range(BUYERS)]
+    buyers = [asyncio.create_task(crowd.buy(name)) for name in BUYERS]
     try:
         await until(lambda: _has_made(crowd, 50))
         yield crowd
