@@ -12,12 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.core.config_notify import (
-    NotifyConfig,
-    TargetConfig,
-    checked_target,
-    target_rows,
-)
+from gateway.core.config_notify import NotifyConfig, TargetConfig, checked_target, target_rows
 from gateway.core.config_receipts import ReceiptsConfig
 from gateway.core.config_rules import SQLITE, broken_rules, check_key, is_loopback
 from gateway.core.config_schema import (

@@ -10,7 +10,7 @@
 --   ARGV[2] lease name
 --   ARGV[3] the lease's token
 --   ARGV[4] sku
---   ARGV[5] version found
+--   ARGV[5] version found, the number of changes
 --   ARGV[6..11] found: on_hand, available, held, unsettled, safety_stock, sold, units
 --   ARGV[12..17] right: the same six; on_hand = available + held + unsettled + safety_stock
 --   ARGV[18] settings as kept ('' leaves them)
