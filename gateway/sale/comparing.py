@@ -40,7 +40,9 @@ SKUS_PAGE = 200
 EXAMINED_MAX = 20
 """SKUs of a shard looked at alone in one comparison; the others get their turn in the next."""
 
-EXAMINE_TRIES = 5
+EXAMINE_TRIES = 10
+"""Looks for a moment at which the ledger holds still, between two batches of the settler."""
+
 BUYERS_MAX = 100_000
 STUCK_AFTER_MS = 5_000
 """A hold that nobody expired for so long past its deadline is stuck."""
@@ -142,18 +144,21 @@ class Comparer:
                 return None
             if recount.terms is None:
                 raise LookupError(sku)
+            ids = [reservation.id for reservation in recount.confirmed]
+            book = None if moving else await self._book(recount.terms, ids, rows.get(sku))
             sums: dict[str, Sums] = {}
-            sum_up(recount.reservations, sums)
+            sum_up(recount.reservations(), sums)
             own = sums.get(sku, Sums())
-            book = None if moving else await self._book(recount.terms, own, rows.get(sku))
             evidence = Evidence(recount.terms, own, recount.buyers, book, recount.repairs)
             if book is not None:
                 break
         return evidence
 
-    async def _book(self, terms: SkuTerms, sums: Sums, row: StockRow | None) -> Book | None:
-        """What the ledger says, if it says the same as before `terms` were read."""
-        ids = [line.reservation_id for line in sums.confirmed]
+    async def _book(self, terms: SkuTerms, ids: Sequence[str], row: StockRow | None) -> Book | None:
+        """What the ledger says, if it says the same as before `terms` were read.
+
+        ids: the SKU's reservations that were confirmed then.
+        """
         rows, outcomes, moving = await self._ledger.audits.standing([terms.sku], ids)
         now = rows.get(terms.sku)
         if now is None or moving or now != row or now.move_seq != terms.move_seq:
@@ -195,7 +200,8 @@ class Comparer:
         after, row = sides.after[sku], sides.rows.get(sku)
         if is_quiet(sides.before.get(sku), after):
             sums = walk.sums.get(sku, Sums())
-            book = None if sku in sides.moving else await self._book(after, sums, row)
+            ids = [line.reservation_id for line in sums.confirmed]
+            book = None if sku in sides.moving else await self._book(after, ids, row)
             return Evidence(after, sums, sides.buyers.get(sku), book)
         book = None
         if row and sku not in sides.moving and _same_stock(row, sides.rows_after.get(sku), after):

@@ -1,8 +1,8 @@
 """The commands of the audit: an exact recount, and repairs that carry a lease's fence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,14 +19,18 @@ OVER = (b"j", b"r", b"x")
 """Letters of reservations that have no units: see core/transitions.py."""
 
 
+CONFIRMED = b"c"
+
+
 class Recount(NamedTuple):
     """One instant of a shard: its reservations, and of one SKU the terms and buyers' counts.
 
     reservations: without those that are over and of other SKUs. repairs: how often it was
-    repaired.
+    repaired. confirmed: told apart before the others are read, so that the ledger is asked at once.
     """
 
-    reservations: list[Reservation]
+    confirmed: list[Reservation]
+    reservations: Callable[[], list[Reservation]]
     buyers: dict[str, int]
     terms: SkuTerms | None
     repairs: int
@@ -65,10 +69,12 @@ class AuditCommands:
             return None
         end = 2 + 2 * reply[1]
         buyers_end = end + 1 + 2 * reply[end]
+        rows = list(zip(reply[2:end:2], reply[3:end:2], strict=True))
         counts = reply[end + 1 : buyers_end]
         terms = reply[buyers_end + 1 :]
         return Recount(
-            self._parsed(sku.encode(), reply[2:end]),
+            self._parsed(sku.encode(), [p for p in rows if p[1][:1] == CONFIRMED]),
+            lambda: self._parsed(sku.encode(), rows),
             {b.decode(): whole(n) for b, n in zip(counts[::2], counts[1::2], strict=True)},
             terms_of(terms) if terms else None,
             reply[buyers_end],
@@ -96,10 +102,10 @@ class AuditCommands:
         args: list[Arg] = [0, fence.name, fence.token]
         return Reply((await self._channel.run(scripts.load("raise_fence"), self._keys, args))[1])
 
-    def _parsed(self, sku: bytes, flat: Sequence[Any]) -> list[Reservation]:
+    def _parsed(self, sku: bytes, rows: Sequence[tuple[bytes, bytes]]) -> list[Reservation]:
         """Those that may count; what cannot be read is told by the walk over all of them."""
         found = []
-        for field, record in zip(flat[::2], flat[1::2], strict=True):
+        for field, record in rows:
             if record[:1] in OVER or sku not in record:
                 continue
             with suppress(InvariantBreach, UnicodeDecodeError):

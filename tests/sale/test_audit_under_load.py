@@ -14,7 +14,7 @@ from gateway.core.events import Event, EventKind
 from gateway.core.model import SkuTerms
 from gateway.sale import comparing
 from gateway.sale.comparing import Comparer
-from gateway.sale.evidence import Book, Sums
+from gateway.sale.evidence import Book
 from gateway.sale.outcomes import Granted
 from gateway.workers.auditor import AuditWorker
 from gateway.workers.reaper import Reaper
@@ -22,6 +22,9 @@ from tests.sale.audits import DRIFTS, QUICK, SKU, auditor_of, runs
 from tests.sale.steps import Sale, until
 
 BUYERS = ("ann", *(f"buyer-{n}" for n in range(7)))
+PAUSE_S = 0.03
+"""Of a buyer: some 200 steps a second in all, so that the shard may be recounted to the end."""
+
 DETECTED_S, REPAIRED_S = 5.0, 30.0
 
 _numbers = itertools.count()
@@ -42,6 +45,7 @@ class Crowd:
             except InvariantBreach:
                 await asyncio.sleep(0.005)  # a SKU that does not add up sells nothing
             self.steps += 1
+            await asyncio.sleep(PAUSE_S)
 
     async def _once(self, name: str) -> None:
         lines = ((SKU, 1), ("case", 2))[: 1 + self.steps % 2]
@@ -100,7 +104,7 @@ async def test_without_reservations_at_one_instant_there_are_false_sights(
     async def nothing(_self: Any, _corner: Any, _sku: str) -> None:
         return None
 
-    async def as_read(_self: Any, _terms: SkuTerms, _sums: Sums, row: Any) -> Book | None:
+    async def as_read(_self: Any, _terms: SkuTerms, _ids: Any, row: Any) -> Book | None:
         return Book(row, {})
 
     monkeypatch.setattr(Comparer, "examine", nothing)
