@@ -20,8 +20,8 @@ from gateway.sale.reservations import Reservations
 from gateway.sale.shard import Shard
 from gateway.sale.stock_reads import StockReads
 from gateway.store.commands import StockCommands
-from gateway.workers.auto_rebuild import AutoRebuild
 from gateway.workers.auditor import AuditWorker
+from gateway.workers.auto_rebuild import AutoRebuild
 from gateway.workers.loop import Loop
 from gateway.workers.mark_watch import MarkKeeper, MarkWatch
 from gateway.workers.outbox_watch import OutboxWatch
