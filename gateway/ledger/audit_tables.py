@@ -51,7 +51,7 @@ audit_findings = Table(
     "audit_findings",
     metadata,
     _id(),
-    Column("run_id", ForeignKey("audit_runs.id"), nullable=False),
+    Column("run_id", BigInteger, ForeignKey("audit_runs.id"), nullable=False),
     _count("at_ms"),
     _text("sku"),
     _text("term"),
