@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from gateway import __version__
-from gateway.api import admin, admin_letters, docs, platform, storefront
+from gateway.api import admin, admin_audits, admin_letters, docs, platform, storefront
 from gateway.api.direct import DirectCreate, DirectStock
 from gateway.api.endpoint import (
     Call,
@@ -47,6 +47,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     "getDeadLetter": admin_letters.show,
     "retryDeadLetter": admin_letters.retry,
     "dismissDeadLetter": admin_letters.dismiss,
+    "listAudits": admin_audits.list_audits,
+    "getAudit": admin_audits.show,
+    "startAudit": admin_audits.start,
     "getConfig": admin.show_config,
     "isAlive": platform.livez,
     "isReady": platform.readyz,

@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.api import schemas
 from gateway.api.language import EN
 from gateway.api.openapi_admin import ADMIN, PLATFORM
+from gateway.api.openapi_audits import AUDITS
 from gateway.api.openapi_letters import LETTERS
 from gateway.api.openapi_operations import REPLAY, RESERVATIONS, STOCK_READS, Answer, Operation
 from gateway.api.problem_samples import sample
@@ -18,7 +19,7 @@ from gateway.core.model import SKU_PATTERN
 
 Json = dict[str, Any]
 
-OPERATIONS: Final = (*RESERVATIONS, *STOCK_READS, *ADMIN, *LETTERS, *PLATFORM)
+OPERATIONS: Final = (*RESERVATIONS, *STOCK_READS, *ADMIN, *LETTERS, *AUDITS, *PLATFORM)
 REF: Final = "#/components/schemas/{name}"
 PROBLEM_REF: Final = {"$ref": "#/components/schemas/ProblemOut"}
 
@@ -119,6 +120,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         "in": "path",
         "required": True,
         "description": "The dead letter's number.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+        "example": "17",
+    },
+    "AuditId": {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The audit's number.",
         "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
         "example": "17",
     },

@@ -32,6 +32,7 @@ PARAMS: Final[dict[str, dict[str, object]]] = {
     "deduction-rejected": {},
     "payment-ref-conflict": {},
     "unknown-dead-letter": {},
+    "unknown-audit": {},
     "dead-letter-not-waiting": {"letter_state": "dismissed"},
     "dead-letter-not-retryable": {},
     "receipt-invalid": {},

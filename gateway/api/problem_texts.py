@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.api.language import Text
+from gateway.api.problem_texts_audits import AUDITS
 from gateway.api.problem_texts_letters import LETTERS
 from gateway.api.problem_texts_request import ACCESS, BROKEN, MALFORMED
 from gateway.api.problem_texts_sale import RESERVATION, SELLING
@@ -13,5 +14,6 @@ TEXTS: Final[dict[str, dict[str, Text]]] = {
     **SELLING,
     **RESERVATION,
     **LETTERS,
+    **AUDITS,
     **BROKEN,
 }

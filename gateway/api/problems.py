@@ -57,6 +57,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "unknown-sku": Entry(404, members=("sku",)),
     "unknown-reservation": Entry(404),
     "unknown-dead-letter": Entry(404),
+    "unknown-audit": Entry(404),
     "method-not-allowed": Entry(405),
     "request-timeout": Entry(408, retryable=True, headers=((b"connection", b"close"),)),
     "sold-out": Entry(409, members=("sku", "available"), variant_on="available"),

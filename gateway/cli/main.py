@@ -13,6 +13,7 @@ EXIT_TROUBLE = 3
 """Something did not answer; the same command may work later."""
 
 COMMANDS: Final = {
+    "audit": ("gateway.cli.audit", "Redis against the ledger: run, list, show."),
     "config": ("gateway.cli.config", "The configuration: show, check."),
     "dead-letters": (
         "gateway.cli.dead_letters",

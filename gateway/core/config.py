@@ -12,15 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.core.config_notify import (
-    NotifyConfig,
-    TargetConfig,
-    checked_target,
-    target_rows,
-)
+from gateway.core.config_notify import NotifyConfig, TargetConfig, checked_target, target_rows
 from gateway.core.config_receipts import ReceiptsConfig
 from gateway.core.config_rules import SQLITE, broken_rules, check_key, is_loopback
 from gateway.core.config_schema import (
+    AuditConfig,
     BatchConfig,
     Config,
     ConfirmConfig,
@@ -52,6 +48,7 @@ from gateway.core.fields import (
 from gateway.core.toml_lines import KeyPath, line_of, parse_toml, read_text
 
 __all__ = [
+    "AuditConfig",
     "BatchConfig",
     "Config",
     "ConfirmConfig",
@@ -87,6 +84,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "reaper": ReaperConfig,
     "snapshot": SnapshotConfig,
     "retention": RetentionConfig,
+    "audit": AuditConfig,
     "demo": DemoConfig,
     "notify": NotifyConfig,
     "receipts": ReceiptsConfig,

@@ -24,6 +24,7 @@ def broken_rules(config: Config) -> Iterator[Broken]:
     yield from _order_rules(config)
     yield from _durability_rules(config)
     yield from receipts_rules(config.receipts)
+    yield from _audit_rules(config)
     if config.shards != 1:
         yield (
             ["shards"],
@@ -160,6 +161,17 @@ def _durability_rules(config: Config) -> Iterator[Broken]:
             (
                 'found "settled" with confirm.wait_s = 0; allowed: a wait above 0, or no confirm '
                 "could ever be answered 200"
+            ),
+        )
+
+
+def _audit_rules(config: Config) -> Iterator[Broken]:
+    if config.audit.compare_s >= config.audit.interval_s:
+        yield (
+            ["audit.compare_s", "audit.interval_s"],
+            (
+                f"found {config.audit.compare_s:g}; allowed: less than audit.interval_s, "
+                f"which is {config.audit.interval_s}"
             ),
         )
 

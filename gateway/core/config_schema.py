@@ -181,6 +181,43 @@ class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 86_400
 
 
+class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[audit]: how Redis is compared with the ledger, and put right."""
+
+    interval_s: Annotated[
+        int, Meta(ge=10, le=86_400, description="How long from one full audit to the next.")
+    ] = 300
+    compare_s: Annotated[
+        float,
+        Meta(ge=0.1, le=60.0, description="Pause of the comparator, which always runs."),
+    ] = 1.0
+    records_per_s: Annotated[
+        int,
+        Meta(ge=1_000, le=1_000_000, description="Most reservations it reads in a second."),
+    ] = 50_000
+    recount_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=20_000,
+            description="Most reservations of a shard that are recounted in one instant, which "
+            "keeps Redis about 1 ms a thousand; with more, a SKU is compared when it is quiet.",
+        ),
+    ] = 4_000
+    repair: Annotated[
+        bool, Meta(description="Repair what was found twice; false only reports it.")
+    ] = True
+    unsettled_limit_s: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=86_400,
+            description="After this a confirmed reservation without outbox entry or dead letter "
+            "is settled, rejected or sent again.",
+        ),
+    ] = 30
+
+
 class DemoConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[demo]: goods to start with."""
 
@@ -281,6 +318,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reaper: ReaperConfig = field(default_factory=ReaperConfig)
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     retention: RetentionConfig = field(default_factory=RetentionConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     demo: DemoConfig = field(default_factory=DemoConfig)
     notify: NotifyConfig = field(default_factory=NotifyConfig)
     receipts: ReceiptsConfig = field(default_factory=ReceiptsConfig)

@@ -181,6 +181,34 @@ LEASES_LOST = Counter(
     registry=REGISTRY,
 )
 
+AUDITED_AT = Gauge(
+    "stockgate_audit_last_timestamp_seconds",
+    "When the last full audit ended, seconds since the epoch. Alarm when it is old.",
+    registry=REGISTRY,
+)
+AUDIT_FINDINGS = Counter(
+    "stockgate_audit_findings_total",
+    "What did not add up when it was looked at twice, by term. Alarm on any.",
+    ["term"],
+    registry=REGISTRY,
+)
+AUDIT_REPAIRS = Counter(
+    "stockgate_audit_repairs_total",
+    "Repairs by how they ended: repaired, or refused because something had changed.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+COMPARATOR_LAG_SECONDS = Gauge(
+    "stockgate_comparator_lag_seconds",
+    "How long the last comparison of Redis with the ledger took, from its first read on.",
+    registry=REGISTRY,
+)
+AUDIT_UNCOMPARED = Gauge(
+    "stockgate_audit_uncompared_skus",
+    "SKUs that the last comparison could not compare exactly, because they kept changing.",
+    registry=REGISTRY,
+)
+
 
 def exposition() -> bytes:
     """All metrics in Prometheus's text format."""

@@ -1,5 +1,15 @@
 """The ledger: what is on hand, what was sold, and why. The only place that speaks SQL."""
 
+from gateway.ledger.audit_book import AuditBook
+from gateway.ledger.audit_types import (
+    AuditFinding,
+    AuditRun,
+    FindingState,
+    NewFinding,
+    RunCounts,
+    RunState,
+    Trigger,
+)
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.letter_types import (
     LETTER_STATES,
@@ -30,9 +40,13 @@ __all__ = [
     "LETTER_STATES",
     "MIGRATE",
     "OPEN_STATES",
+    "AuditBook",
+    "AuditFinding",
+    "AuditRun",
     "Deduction",
     "DeductionLine",
     "Dismissal",
+    "FindingState",
     "Ledger",
     "LedgerCheck",
     "LedgerState",
@@ -45,8 +59,12 @@ __all__ = [
     "MoveRefused",
     "MoveRequest",
     "MoveUnknownSku",
+    "NewFinding",
     "NewLetter",
     "Outcome",
     "Recorded",
+    "RunCounts",
+    "RunState",
     "StockRow",
+    "Trigger",
 ]

@@ -20,6 +20,7 @@ from gateway.ledger import (
     rebuilding,
     settings,
 )
+from gateway.ledger.audit_book import AuditBook
 from gateway.ledger.dead_letters import DeadLetterBook
 from gateway.ledger.engine import Database
 from gateway.ledger.opening import LedgerState
@@ -50,6 +51,7 @@ class Ledger:
         self._database = database
         self._clock = clock
         self.letters = DeadLetterBook(database, clock)
+        self.audits = AuditBook(database, clock)
 
     @classmethod
     async def open(cls, url: str, clock: Clock, *, timeout_s: float = 5.0, migrate: bool) -> Self:

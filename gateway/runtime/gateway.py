@@ -9,6 +9,7 @@ from gateway.api.auth import Authenticator
 from gateway.api.services import Services
 from gateway.core.errors import StockgateError
 from gateway.core.events import Tell, tell_nobody
+from gateway.runtime.audit import open_auditor
 from gateway.runtime.core import Core, open_commands
 from gateway.runtime.notify import make_notifier
 from gateway.runtime.rebuild import is_rebuilding, rebuild
@@ -19,6 +20,7 @@ from gateway.sale.reservations import Reservations
 from gateway.sale.shard import Shard
 from gateway.sale.stock_reads import StockReads
 from gateway.store.commands import StockCommands
+from gateway.workers.auditor import AuditWorker
 from gateway.workers.auto_rebuild import AutoRebuild
 from gateway.workers.loop import Loop
 from gateway.workers.mark_watch import MarkKeeper, MarkWatch
@@ -61,6 +63,8 @@ class Gateway:
         self._watch = Loop("stores", self._look_at_stores, clock)
         self._moves = Loop("moves", self._finish_moves, clock)
         self._letters = Loop("letters", self._drive_letters, clock)
+        auditor = open_auditor(core, stack, tell=self.notifier.tell)
+        self._audit = AuditWorker(auditor, config.audit, clock)
         self._faults: dict[str, str] = {"stores": "starting"}
         services = Services(
             config=config,
@@ -71,6 +75,8 @@ class Gateway:
             catalogue=core.catalogue,
             places=core.places,
             letters=core.letters,
+            audits=core.ledger.audits,
+            demand_audit=self._audit.demand,
             not_ready=self.not_ready,
             receipts=receipts,
             notices=tuple(core.store.notices),
@@ -138,7 +144,7 @@ class Gateway:
         self._finished.stop_waiting()
 
     def _all_loops(self) -> tuple[Loop, ...]:
-        return (*self._loops, self._watch, self._moves, self._letters)
+        return (*self._loops, self._watch, self._moves, self._letters, self._audit.loop)
 
     def not_ready(self) -> dict[str, str]:
         """Why it should get no traffic, part by part."""

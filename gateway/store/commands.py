@@ -226,7 +226,7 @@ class StockCommands:
         """Redis's time, ms, and the terms of those SKUs that exist."""
         args: list[Arg] = [self._clock_ms(), expire_max, *skus]
         reply = await self._channel.run(scripts.load("snapshot"), self._reservations, args)
-        terms = [_terms(reply[i : i + 14]) for i in range(1, len(reply), 14)]
+        terms = [terms_of(reply[i : i + 14]) for i in range(1, len(reply), 14)]
         return reply[0], terms
 
     async def show(self, fields: Sequence[str]) -> tuple[int, list[bytes]]:
@@ -325,7 +325,8 @@ def _add_columns(args: list[Arg], sku: str, batch: Sequence[HoldRequest]) -> Non
     args += [request.lines[0].quantity for request in batch]
 
 
-def _terms(values: Sequence[Any]) -> SkuTerms:
+def terms_of(values: Sequence[Any]) -> SkuTerms:
+    """The 14 values that lua/includes/facts.lua appends."""
     name, on_hand, available, held, unsettled, safety, sold, version = values[:8]
     limit, ttl, starts, ends, seq, fuse = values[8:]
     return SkuTerms(

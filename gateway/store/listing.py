@@ -69,6 +69,25 @@ class Listing:
         pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
         return {buyer.decode(): int(count) for buyer, count in pairs}
 
+    async def buyer_counts(self, sku: str, most: int) -> dict[str, int] | None:
+        """The same, a count that is no number as -1; None where there are more than `most`."""
+        name = keys.buyers(self._shard, sku)
+        if int(await self._call("HLEN", name)) > most:
+            return None
+        flat = await self._call("HGETALL", name)
+        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        return {buyer.decode(): int(n) if n.isdigit() else -1 for buyer, n in pairs}
+
+    async def outbox_fields(self, after: str, count: int) -> tuple[set[str], str]:
+        """Fields on their way to the ledger, `count` entries a page, after an entry id ('' from
+        the first); and the id that goes on ('': the end).
+        """
+        start = f"({after}" if after else "-"
+        stream = keys.outbox(self._shard)
+        rows = await self._call("XRANGE", stream, start, "+", "COUNT", count)
+        fields = {_field_of(values) for _, values in rows} - {""}
+        return fields, rows[-1][0].decode() if len(rows) == count else ""
+
     async def now_ms(self) -> int:
         """Redis's clock, ms since the epoch."""
         seconds, micros = await self._call("TIME")
@@ -76,6 +95,15 @@ class Listing:
 
     async def _call(self, *command: Any) -> Any:
         return await guarded(execute(self._client, *command), self._clock, self._call_timeout_s)
+
+
+def _field_of(values: Any) -> str:
+    """The field an outbox entry is about; '' where it does not tell."""
+    flat = (
+        values if isinstance(values, dict) else dict(zip(values[::2], values[1::2], strict=False))
+    )
+    text: bytes = flat.get(b"r", b"")
+    return text.partition(b"|")[0].decode(errors="replace")
 
 
 async def guarded(call: Awaitable[T], clock: Clock, timeout_s: float) -> T:

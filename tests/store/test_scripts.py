@@ -138,6 +138,8 @@ def test_every_command_is_known() -> None:
     letters = {"note_faults", "bury", "redrive", "tidy_outbox"}
     leases = {"lease_grant", "lease_list", "lease_release", "lease_renew", "raise_fence"}
     rebuilding = {"beat_mark", "close_sku", "mend_records", "open_sku"}
+    audits = {"recount", "repair", "remind"}
     holds = {"hold", "hold_rush"}
-    known = holds | {"settle", "reject"} | acts | chores | letters | leases | rebuilding
+    known = holds | {"settle", "reject"} | acts | chores | letters | leases | audits
+    known |= rebuilding
     assert set(COMMANDS) == known

@@ -1,0 +1,42 @@
+"""Runs the audit: a comparison every moment, a full audit at its interval and on demand."""
+
+from collections import deque
+
+from gateway.core.clock import Clock
+from gateway.core.config import AuditConfig
+from gateway.sale.auditor import ACTOR, Auditor
+from gateway.workers.loop import Loop
+
+DEMANDED_MAX = 8
+"""Audits that may wait; who asks for more gets the one that was asked for last."""
+
+
+class AuditWorker:
+    """One loop for both, so that they never get into each other's way."""
+
+    def __init__(self, auditor: Auditor, config: AuditConfig, clock: Clock) -> None:
+        self._auditor = auditor
+        self._config = config
+        self._clock = clock
+        self._due_s = clock.monotonic() + config.interval_s
+        self._demanded: deque[int] = deque()
+        self.loop = Loop("auditor", self.step, clock)
+
+    async def demand(self, actor: str) -> int:
+        """Have a full audit made now; its number. It begins within the comparator's pause."""
+        if len(self._demanded) >= DEMANDED_MAX:
+            return self._demanded[-1]
+        run_id = await self._auditor.begin("demand", actor)
+        self._demanded.append(run_id)
+        return run_id
+
+    async def step(self) -> float:
+        """One comparison, or one full audit when it is time for one."""
+        if self._demanded:
+            await self._auditor.audit(self._demanded.popleft())
+        elif self._clock.monotonic() >= self._due_s:
+            self._due_s = self._clock.monotonic() + self._config.interval_s
+            await self._auditor.audit(await self._auditor.begin("interval", ACTOR))
+        else:
+            await self._auditor.watch()
+        return self._config.compare_s
