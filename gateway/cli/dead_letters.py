@@ -3,7 +3,7 @@
 import click
 
 from gateway.api.times import rfc3339
-from gateway.cli.common import config_option, counted, operator
+from gateway.cli.common import check_words, config_option, counted, operator
 from gateway.cli.stores import with_core
 from gateway.cli.tables import show_table
 from gateway.core.errors import SetupError
@@ -21,6 +21,7 @@ REFUSALS = {
     ),
 }
 
+LETTER_ID = click.IntRange(1, 10**18 - 1)
 COLUMNS = ("id", "state", "reason", "tries", "last failed", "reservation")
 
 
@@ -52,7 +53,7 @@ def list_letters(everything: bool, state: LetterState | None, config_path: str |
 
 
 @dead_letters.command()
-@click.argument("letter_id", type=click.IntRange(min=1))
+@click.argument("letter_id", type=LETTER_ID)
 @config_option
 def show(letter_id: int, config_path: str | None) -> None:
     """Everything about the dead letter LETTER_ID."""
@@ -64,7 +65,7 @@ def show(letter_id: int, config_path: str | None) -> None:
 
 
 @dead_letters.command()
-@click.argument("letter_id", type=click.IntRange(min=1))
+@click.argument("letter_id", type=LETTER_ID)
 @config_option
 def retry(letter_id: int, config_path: str | None) -> None:
     """Put the reservation of LETTER_ID on its way to the ledger again."""
@@ -76,12 +77,13 @@ def retry(letter_id: int, config_path: str | None) -> None:
 
 
 @dead_letters.command()
-@click.argument("letter_id", type=click.IntRange(min=1))
+@click.argument("letter_id", type=LETTER_ID)
 @click.option("--note", required=True, help="Why; kept on record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def dismiss(letter_id: int, note: str, yes: bool, config_path: str | None) -> None:
     """Close LETTER_ID for good. Unless the ledger has sold them, its units go back on sale."""
+    check_words("note", note)
     if not yes:
         click.confirm(
             f"Dismiss dead letter {letter_id}? If the ledger has not sold the units, they go back"

@@ -6,9 +6,8 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from gateway.api.schemas import REASON_PATTERN
 from gateway.api.times import EARLIEST_MS, LATEST_MS, parse_rfc3339
-from gateway.cli.common import config_option, counted, operator
+from gateway.cli.common import check_words, config_option, counted, operator
 from gateway.cli.stores import with_core
 from gateway.cli.tables import show_table
 from gateway.core.catalogue_file import load_catalogue
@@ -100,6 +99,7 @@ def set_stock(
     config_path: str | None,
 ) -> None:
     """Create SKU, or set its units; what is not given stays as it is."""
+    _check_sku(sku)
     wanted = {
         "buyer_limit": buyer_limit,
         "hold_ttl_ms": None if hold_ttl_s is None else hold_ttl_s * 1000,
@@ -113,7 +113,8 @@ def set_stock(
         safety = safety_stock
         if safety is None:
             safety = now.safety_stock if now else 0
-        _check(sku, on_hand, safety)
+        if safety > on_hand:
+            raise SetupError(f"safety stock {safety} is more than the {on_hand} units on hand")
         return await core.catalogue.put(sku, on_hand, safety, settings, operator())
 
     _show(with_core(config_path, work, creates=True))
@@ -131,10 +132,10 @@ def adjust(sku: str, delta: int, reason: str, config_path: str | None) -> None:
     async def work(core: Core) -> Moved | Refused:
         return await core.catalogue.adjust(sku, delta, reason, operator(), None)
 
+    _check_sku(sku)
     if delta == 0:
         raise SetupError("an adjustment by 0 changes nothing")
-    if not re.search(REASON_PATTERN, reason):
-        raise SetupError("the reason must be 1 to 200 characters on one line, and not blank")
+    check_words("reason", reason)
     _show(with_core(config_path, work))
 
 
@@ -163,14 +164,12 @@ def _settings(now: SkuSettings, wanted: dict[str, int | None]) -> SkuSettings:
     return settings
 
 
-def _check(sku: str, on_hand: int, safety: int) -> None:
+def _check_sku(sku: str) -> None:
     if not is_sku(sku):
         raise SetupError(
             f"{sku!r} cannot be a SKU",
             hint="Use 1 to 64 letters, digits and . _ : -, beginning with a letter or digit.",
         )
-    if safety > on_hand:
-        raise SetupError(f"safety stock {safety} is more than the {on_hand} units on hand")
 
 
 def _show(answer: Moved | Refused) -> None:

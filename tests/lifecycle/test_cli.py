@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
+from gateway.cli.common import operator
 from tests.http.api import Api, fresh, line, refused
 from tests.http.gateways import Gateway, environment, stockgate
 from tests.lifecycle.conftest import nothing_runs_in
@@ -142,6 +144,33 @@ def test_mistakes_are_told_beside_a_running_gateway(gateway: Gateway, api: Api) 
     failed(found["no_file"], 2, "gone.toml")
     failed(found["bad_file"], 2, "bad.toml:2", "bad.toml:3")
     assert api.terms(sku) == before
+
+
+def test_what_cannot_be_kept_on_record_is_refused(gateway: Gateway, api: Api) -> None:
+    """Half a letter comes from a terminal with another encoding than it says."""
+    sku, half = api.new_sku(10), "\udcff"
+    found = together(
+        gateway,
+        sku=f"stock set {sku}{half} --on-hand 5",
+        adjusted=f"stock adjust {sku}{half} 5 --reason found",
+        reason=f"stock adjust {sku} 5 --reason {half}",
+        note=f"dead-letters dismiss 1 --yes --note {half}",
+        long_note=f"dead-letters dismiss 1 --yes --note {'n' * 201}",
+        number=f"dead-letters retry {10**20}",
+    )
+    failed(found["sku"], 2, "cannot be a SKU")
+    failed(found["adjusted"], 2, "cannot be a SKU")
+    failed(found["reason"], 2, "the reason must be 1 to 200 characters")
+    failed(found["note"], 2, "the note must be 1 to 200 characters")
+    failed(found["long_note"], 2, "the note must be 1 to 200 characters")
+    failed(found["number"], 2, "LETTER_ID")
+    assert api.terms(sku)["on_hand"] == 10
+
+
+def test_the_operator_of_any_name_is_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "ren\udce9e")
+    assert operator() == "cli:ren?e"
 
 
 def test_the_stores_are_looked_at_while_they_change(gateway: Gateway, api: Api) -> None:
