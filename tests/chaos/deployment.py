@@ -94,11 +94,11 @@ class Deployment:
         self.settler = Gateway(folder / "settler", **named) if settler else None
 
     def __enter__(self) -> "Deployment":
-        migrated = self.gateway.cli("ledger", "migrate")
-        assert migrated.returncode == 0, migrated.stderr
-        self.gateway.start()
-        if self.settler is not None:
-            self.settler.start()
+        if isinstance(self.ledger, LedgerServer):  # a file is migrated as it is opened
+            migrated = self.gateway.cli("ledger", "migrate")
+            assert migrated.returncode == 0, migrated.stderr
+        for gateway in self._gateways():
+            gateway.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class Deployment:
         stock = self.ledger.rows("SELECT sku, on_hand, safety_stock, received, sold FROM stock")
         outcomes = self.ledger.rows("SELECT reservation_id, outcome FROM deductions")
         return Evidence(
-            outcomes={id_: outcome for id_, outcome in outcomes},
+            outcomes={row[0]: row[1] for row in outcomes},
             states={one.id: one.state.value for one in kept},
             stock={sku: StockRow(*map(int, counts)) for sku, *counts in stock},
             terms=terms,
