@@ -27,6 +27,7 @@ PURCHASES_BETWEEN = (0, 40)
 PROGRESS_S = 30.0
 SEED = 20_261
 
+pytestmark = pytest.mark.timeout(180)
 SOAK = [pytest.mark.soak, pytest.mark.timeout(1800)]
 RUNS = [
     pytest.param("redis", "sqlite", KILLS_CI),

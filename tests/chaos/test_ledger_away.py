@@ -19,6 +19,8 @@ from tests.chaos.test_kills import SEED, SOAK, progress
 from tests.support.postgres import PostgresServer
 from tests.support.servers import RedisServer
 
+pytestmark = pytest.mark.timeout(180)
+
 AWAY_CI_S, AWAY_SOAK_S = 3.0, 20.0
 STOPS = ("stopped", "silent")
 RUNS = [
