@@ -55,7 +55,8 @@ class Purchase:
 class Book:
     """The whole sale. received: SKU -> units that the shop was told are in stock.
 
-    answers: (step, code) -> how often. resolved: calls that were unsure once, and then were not.
+    answers: (step, code) -> how often. resolved: calls that were unsure once, and then were not;
+    had_happened: those whose effect had been there all along.
     """
 
     purchases: list[Purchase] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Book:
     safety: dict[str, int] = field(default_factory=dict)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     resolved: int = 0
+    had_happened: int = 0
 
     def count(self, *told: Told) -> int:
         """Purchases that were told any of these."""

@@ -15,7 +15,8 @@ LOOK_MAX_S = 0.03
 LONG_S, SHORT_S = 600, 1
 """How long holds last: of those who come back in time, and of those who do not."""
 
-DELIVERED = 15
+DELIVERED, DELIVERY_S = 2, 0.2
+"""Units a delivery of what is scarce, and the pause between two: less than is asked for."""
 
 
 class Crowd:
@@ -56,7 +57,7 @@ class Crowd:
     async def _deliver(self) -> None:
         while not self._over.is_set():
             await self._shop.restock(SCARCE, DELIVERED)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(DELIVERY_S)
 
     async def _look(self) -> None:
         await asyncio.sleep(self._dice.uniform(0, LOOK_MAX_S))

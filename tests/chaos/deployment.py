@@ -7,6 +7,7 @@ settler that runs apart.
 import asyncio
 import sqlite3
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -97,8 +98,8 @@ class Deployment:
         if isinstance(self.ledger, LedgerServer):  # a file is migrated as it is opened
             migrated = self.gateway.cli("ledger", "migrate")
             assert migrated.returncode == 0, migrated.stderr
-        for gateway in self._gateways():
-            gateway.start()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Gateway.start, self._gateways()))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -45,6 +45,7 @@ class Shop:
                 unsure = unsure or answer.code in UNSURE
                 await asyncio.sleep(PAUSE_S)
         self.book.resolved += unsure
+        self.book.had_happened += unsure and answer.replayed
         assert answer.status < 500, (method, path, answer)
         return answer, unsure
 
