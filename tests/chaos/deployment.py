@@ -122,8 +122,9 @@ class Deployment:
         gateway.start()
 
     def output(self) -> str:
-        """What the gateways that run now have said."""
-        return "\n".join(gateway.output() for gateway in self._gateways())
+        """What the gateways have said, in all their lives."""
+        logs = [log for gateway in self._gateways() for log in gateway.folder.glob("serve-*.log")]
+        return "\n".join(log.read_text(errors="replace") for log in logs)
 
     def outbox_length(self) -> int:
         """Confirms that are not settled."""
