@@ -105,8 +105,8 @@ class Outage(NamedTuple):
 async def outage(
     site: Deployment, server: PostgresServer, book: Book, holders: Holders, how: str, away_s: float
 ) -> Outage:
-    """Take the ledger away for so long, after as long with it."""
-    rate = await holders.rate(away_s)
+    """Take the ledger away for so long, after half as long with it."""
+    rate = await holders.rate(away_s / 2)
     async with away(server, how):
         before = told(book)
         rate_away = await holders.rate(away_s)
