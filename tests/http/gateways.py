@@ -58,6 +58,9 @@ class Gateway:
     settings: dotted names of the configuration; a free port and `data_dir = "data"` unless given.
     """
 
+    program: tuple[str, ...] = ("gateway",)
+    """The module that is run, and words before its own."""
+
     def __init__(self, folder: Path, more: str = "", /, **settings: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         named = {name.replace("__", "."): value for name, value in settings.items()}
@@ -84,7 +87,7 @@ class Gateway:
     def launch(self) -> Child:
         """Start it, and do not wait."""
         self._starts += 1
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config)]
+        command = [sys.executable, "-m", *self.program, "serve", "--config", str(self.config)]
         log = self.folder / f"serve-{self._starts}.log"
         self._child = Child(command, cwd=self.folder, log=log, env=environment())
         return self._child

@@ -65,8 +65,8 @@ def _version(folder: Path) -> float:
 class PostgresServer:
     """One server process; `with PostgresServer() as server:` starts and removes it.
 
-    Port and data stay the same over `kill` + `restart`. durable: with fsync, as shipped;
-    otherwise what was committed survives a kill of the server but not of the machine.
+    Port and data stay the same over `kill` or `shut_down` and `restart`. durable: with fsync, as
+    shipped; otherwise what was committed survives a kill of the server but not of the machine.
     It refuses to run as root, so root runs it as `postgres` or `nobody`.
     """
 
@@ -130,6 +130,10 @@ class PostgresServer:
         _signal(list(self._processes()), signal.SIGKILL)
         self._running().kill()
         self._child = None
+
+    def shut_down(self) -> None:
+        """At once, as `pg_ctl stop -m immediate` does: connections are cut, nothing is finished."""
+        self._end()
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing is answered."""
