@@ -203,7 +203,7 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Most reservations of a shard that are recounted in one instant, which "
             "keeps Redis about 1 ms a thousand; with more, a SKU is compared when it is quiet.",
         ),
-    ] = 4_000
+    ] = 2_000
     repair: Annotated[
         bool, Meta(description="Repair what was found twice; false only reports it.")
     ] = True

@@ -17,7 +17,9 @@ def kept_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with everything of its own, as `make run` starts it. Tests stop and kill it."""
     folder = tmp_path_factory.mktemp("life")
     shutil.copy(ROOT / "demo" / "catalogue.toml", folder)
-    gateway = Gateway(folder, **{"demo.catalogue": "catalogue.toml"})
+    # What a test damages must stay damaged until it has looked.
+    settings = {"demo.catalogue": "catalogue.toml", "audit.repair": False}
+    gateway = Gateway(folder, **settings)
     gateway.start()
     yield gateway
     gateway.stop()
