@@ -6,6 +6,7 @@ which costs half of what arrays cost and a seventh of a statement a row.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -32,6 +33,9 @@ from gateway.ledger.copying import copy_rows
 Values = tuple[Any, ...]
 Same = tuple[tuple[str, str | int], ...]
 Change = Callable[..., Update]
+
+ROWS_MANY = 100
+"""Rows of one INSERT into SQLite; with 13 columns a statement has 1,300 parameters of 32,766."""
 
 _TEXT, _COUNT = String(), BigInteger()
 _encode = msgspec.json.Encoder().encode
@@ -77,10 +81,22 @@ def insert_rows(
         names, rest = columns + tuple(name for name, _ in same), tuple(value for _, value in same)
         copy_rows(connection, table.name, names, [row + rest for row in rows])
     else:
-        # Fed with plain tuples: turning 3 rows a deduction from dicts into the driver's order
-        # cost more than all the rest.
-        sql = _insert_sql(table, columns, same, connection.dialect)
-        connection.exec_driver_sql(sql, rows)
+        _insert_each(connection, _insert_sql(table, columns, same, connection.dialect), rows)
+
+
+def _insert_each(connection: Connection, sql: tuple[str, str], rows: Sequence[Values]) -> None:
+    """Feed plain tuples: turning rows from dicts into the driver's order cost more than the rest.
+
+    sql: the statements for one row and for ROWS_MANY. The second takes a third less time, and
+    hands the interpreter over to the event loop once instead of once a row.
+    """
+    one, many = sql
+    rest = len(rows) - len(rows) % ROWS_MANY
+    for start in range(0, rest, ROWS_MANY):
+        values = tuple(chain.from_iterable(rows[start : start + ROWS_MANY]))
+        connection.exec_driver_sql(many, values)
+    if rest < len(rows):
+        connection.exec_driver_sql(one, list(rows[rest:]))
 
 
 def change_rows(
@@ -118,14 +134,20 @@ def _arrays(names: Sequence[str], types: Sequence[TypeEngine[Any]]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(table: Table, columns: tuple[str, ...], same: Same, dialect: Dialect) -> str:
-    """What is the same for every row is part of the text: binding it cost a tenth of a row."""
+def _insert_sql(
+    table: Table, columns: tuple[str, ...], same: Same, dialect: Dialect
+) -> tuple[str, str]:
+    """An INSERT of one row, and one of ROWS_MANY.
+
+    What is the same for every row is part of the text: binding it cost a tenth of a row.
+    """
     written: dict[str, Any] = {name: literal_column(_quoted(value)) for name, value in same}
     statement = insert(table).values({**{name: bindparam(name) for name in columns}, **written})
     compiled = statement.compile(dialect=dialect)
     if tuple(compiled.positiontup or ()) != columns:
         raise AssertionError(f"{dialect.name} does not take its parameters in the order given")
-    return str(compiled)
+    head, values, row = str(compiled).partition(" VALUES ")
+    return str(compiled), head + values + ", ".join([row] * ROWS_MANY)
 
 
 def _quoted(value: str | int) -> str:
