@@ -34,8 +34,8 @@ Values = tuple[Any, ...]
 Same = tuple[tuple[str, str | int], ...]
 Change = Callable[..., Update]
 
-ROWS_MANY = 100
-"""Rows of one INSERT into SQLite; with 13 columns a statement has 1,300 parameters of 32,766."""
+PIECES = (100, 10, 1)
+"""Rows of one INSERT into SQLite; 100 of 13 columns are 1,300 parameters of 32,766."""
 
 _TEXT, _COUNT = String(), BigInteger()
 _encode = msgspec.json.Encoder().encode
@@ -81,22 +81,36 @@ def insert_rows(
         names, rest = columns + tuple(name for name, _ in same), tuple(value for _, value in same)
         copy_rows(connection, table.name, names, [row + rest for row in rows])
     else:
-        _insert_each(connection, _insert_sql(table, columns, same, connection.dialect), rows)
+        _insert_each(connection, table, columns, same, rows)
 
 
-def _insert_each(connection: Connection, sql: tuple[str, str], rows: Sequence[Values]) -> None:
+def _insert_each(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    same: Same,
+    rows: Sequence[Values],
+) -> None:
     """Feed plain tuples: turning rows from dicts into the driver's order cost more than the rest.
 
-    sql: the statements for one row and for ROWS_MANY. The second takes a third less time, and
-    hands the interpreter over to the event loop once instead of once a row.
+    A hundred rows a statement take a third less time than a row each, and the thread gives up
+    the interpreter once, not a hundred times, while the event loop is busy.
     """
-    one, many = sql
-    rest = len(rows) - len(rows) % ROWS_MANY
-    for start in range(0, rest, ROWS_MANY):
-        values = tuple(chain.from_iterable(rows[start : start + ROWS_MANY]))
-        connection.exec_driver_sql(many, values)
-    if rest < len(rows):
-        connection.exec_driver_sql(one, list(rows[rest:]))
+    begun = 0
+    for size in PIECES:
+        ended = len(rows) - (len(rows) - begun) % size
+        if begun < ended:
+            sql = _insert_sql(table, columns, same, connection.dialect, size)
+            connection.exec_driver_sql(sql, _pieces(rows[begun:ended], size))
+        begun = ended
+
+
+def _pieces(rows: Sequence[Values], size: int) -> list[Values]:
+    """The values of each `size` rows, one after the other."""
+    if size == 1:
+        return list(rows)
+    starts = range(0, len(rows), size)
+    return [tuple(chain.from_iterable(rows[start : start + size])) for start in starts]
 
 
 def change_rows(
@@ -135,9 +149,9 @@ def _arrays(names: Sequence[str], types: Sequence[TypeEngine[Any]]) -> Any:
 
 @lru_cache(maxsize=64)
 def _insert_sql(
-    table: Table, columns: tuple[str, ...], same: Same, dialect: Dialect
-) -> tuple[str, str]:
-    """An INSERT of one row, and one of ROWS_MANY.
+    table: Table, columns: tuple[str, ...], same: Same, dialect: Dialect, size: int
+) -> str:
+    """An INSERT of `size` rows.
 
     What is the same for every row is part of the text: binding it cost a tenth of a row.
     """
@@ -147,7 +161,7 @@ def _insert_sql(
     if tuple(compiled.positiontup or ()) != columns:
         raise AssertionError(f"{dialect.name} does not take its parameters in the order given")
     head, values, row = str(compiled).partition(" VALUES ")
-    return str(compiled), head + values + ", ".join([row] * ROWS_MANY)
+    return head + values + ", ".join([row] * size)
 
 
 def _quoted(value: str | int) -> str:

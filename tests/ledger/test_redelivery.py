@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from gateway.ledger import Deduction, DeductionLine, Ledger, Outcome
 from gateway.ledger import deduct as deducting
-from gateway.ledger.bulk import ROWS_MANY
+from gateway.ledger.bulk import PIECES
 from gateway.ledger.deduct import Plan
 from tests.ledger.steps import assert_clean, put, row_of, sale
 
@@ -46,7 +46,7 @@ async def test_one_known_among_many_new(ledger: Ledger) -> None:
     """The whole batch is undone and done again; each is taken once."""
     await put(ledger, "phone", 1_000)
     await ledger.deduct([sale("r7", ("phone", 1))])
-    count = 2 * ROWS_MANY + 5
+    count = 2 * max(PIECES) + 35
     run, outcomes = await transactions(
         ledger, [sale(f"r{number}", ("phone", 1)) for number in range(count)]
     )
