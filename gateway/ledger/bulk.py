@@ -1,7 +1,7 @@
 """Many rows in one statement: how a batch travels to each database.
 
-SQLite is a function call away: a statement a row costs little. To PostgreSQL rows go by COPY,
-which costs half of what arrays cost and a seventh of a statement a row.
+To SQLite rows go a hundred a statement. To PostgreSQL they go by COPY, which costs half of what
+arrays cost and a seventh of a statement a row.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
