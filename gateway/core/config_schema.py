@@ -136,7 +136,7 @@ class SettlerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     batch_max: Annotated[
         int, Meta(ge=1, le=4_096, description="Most deductions in one transaction.")
-    ] = 500
+    ] = 1_000
     idle_claim_s: Annotated[
         float,
         Meta(

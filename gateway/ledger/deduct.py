@@ -55,12 +55,34 @@ class Shelf:
 
 @dataclass(slots=True)
 class Plan:
-    """What a batch will write: rows in the order of the tables' columns named below."""
+    """What a batch will write: rows in the order of the tables' columns named above.
+
+    refused: how many of the deductions are refusals.
+    """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     deductions: list[Values] = field(default_factory=list)
     lines: list[Values] = field(default_factory=list)
     journal: list[Values] = field(default_factory=list)
+    refused: int = 0
+
+
+def deduct_new(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> list[Outcome]:
+    """`deduct` without asking what was decided before: as a rule nothing was.
+
+    Where something was, the keys refuse the rows, nothing is written, and `deduct` has to be run
+    instead. Any refusal may have another reason there, so it is asked for at once.
+
+    Raises:
+        IntegrityError: a reservation was decided before, or its payment reference is taken.
+        InvariantBreach: as `deduct`.
+    """
+    shelves = _locked(connection, batch)
+    plan = decide(batch, {}, shelves, set(), now_ms)
+    if plan.refused:
+        return deduct(connection, batch, now_ms)
+    write(connection, plan, shelves)
+    return _answers(batch, plan)
 
 
 def deduct(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> list[Outcome]:
@@ -71,13 +93,12 @@ def deduct(connection: Connection, batch: Sequence[Deduction], now_ms: int) -> l
     Raises:
         InvariantBreach: the stock was not what this transaction had locked.
     """
-    shelves = lock_shelves(connection, {line.sku for d in batch for line in d.lines})
+    shelves = _locked(connection, batch)
     # Read after the rows are locked: a concurrent settler's commit is seen here.
     known = recorded_outcomes(connection, {d.reservation_id for d in batch})
-    _note_moving(connection, batch, shelves)
     plan = decide(batch, known, shelves, taken_refs(connection, batch), now_ms)
     write(connection, plan, shelves)
-    return [plan.outcomes[d.reservation_id] for d in batch]
+    return _answers(batch, plan)
 
 
 def lock_shelves(connection: Connection, skus: Iterable[str]) -> dict[str, Shelf]:
@@ -116,9 +137,11 @@ def decide(
         for line in deduction.lines:
             plan.lines.append((id_, line.sku, line.quantity, line.from_safety))
             if not reason:
-                short = _cover(shelves[line.sku], line)
-                plan.journal.append(_take(shelves[line.sku], line, short, id_, now_ms))
+                shelf = shelves[line.sku]
+                short = _cover(shelf, line) if shelf.safety_stock else 0
+                plan.journal.append(_take(shelf, line, short, id_, now_ms))
                 covered += short
+        plan.refused += bool(reason)
         outcomes[id_] = Outcome(id_, not reason, reason, covered)
         if not reason and deduction.payment_ref:
             taken.add(deduction.payment_ref)
@@ -178,6 +201,21 @@ def _decided(on_server: bool) -> Select[Any]:
     return select(*columns).where(among(columns[0], on_server))
 
 
+def _locked(connection: Connection, batch: Sequence[Deduction]) -> dict[str, Shelf]:
+    """The shelves of a batch, with all that `decide` has to know of them."""
+    wanted: dict[str, int] = {}
+    for deduction in batch:
+        for line in deduction.lines:
+            wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+    shelves = lock_shelves(connection, wanted)
+    _note_moving(connection, wanted, shelves)
+    return shelves
+
+
+def _answers(batch: Sequence[Deduction], plan: Plan) -> list[Outcome]:
+    return [plan.outcomes[deduction.reservation_id] for deduction in batch]
+
+
 def _take_stock(connection: Connection, shelves: dict[str, Shelf]) -> None:
     takings = [
         (sku, shelf.taken, shelf.taken_safety) for sku, shelf in shelves.items() if shelf.taken
@@ -198,14 +236,11 @@ def _refusal(deduction: Deduction, shelves: dict[str, Shelf], taken: set[str]) -
     return "shortfall" if short else ""
 
 
-def _note_moving(
-    connection: Connection, batch: Sequence[Deduction], shelves: dict[str, Shelf]
-) -> None:
-    """Only asked for where the safety stock may be needed, which is next to never."""
-    wanted: dict[str, int] = {}
-    for deduction in batch:
-        for line in deduction.lines:
-            wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+def _note_moving(connection: Connection, wanted: dict[str, int], shelves: dict[str, Shelf]) -> None:
+    """Only asked for where the safety stock may be needed, which is next to never.
+
+    wanted: units that the batch asks for, by SKU.
+    """
     short = {
         sku
         for sku, s in shelves.items()
@@ -236,10 +271,9 @@ def _take(
     shelf.safety_stock -= from_safety
     shelf.taken += line.quantity
     shelf.taken_safety += from_safety
-    short = line.from_safety + covered - from_safety
-    said = [f"late payment: {line.from_safety} from safety_stock"] if line.from_safety else []
-    said += [f"shortfall: {covered} from safety_stock"] if covered else []
-    said += [f"safety_stock was {short} short"] if short else []
+    words = ""
+    if line.from_safety or covered:
+        words = _in_words(line.from_safety, covered, line.from_safety + covered - from_safety)
     return (
         line.sku,
         now_ms,
@@ -248,9 +282,17 @@ def _take(
         shelf.on_hand,
         safety,
         shelf.safety_stock,
-        "; ".join(said),
+        words,
         reservation_id,
     )
+
+
+def _in_words(late: int, covered: int, short: int) -> str:
+    """What came out of the safety stock, and why."""
+    said = [f"late payment: {late} from safety_stock"] if late else []
+    said += [f"shortfall: {covered} from safety_stock"] if covered else []
+    said += [f"safety_stock was {short} short"] if short else []
+    return "; ".join(said)
 
 
 def _deduction_values(deduction: Deduction, reason: Reason, now_ms: int) -> Values:

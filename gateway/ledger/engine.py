@@ -55,6 +55,14 @@ class Database:
         """Run `work` on one snapshot of the database; it must not write."""
         return await self._bounded(work, writes=False, timeout_s=timeout_s)
 
+    async def attempt(self, work: Work[T]) -> T:
+        """Run `work` once and commit it.
+
+        Raises, beside what every call does:
+            DBAPIError: it clashed with what is written; nothing of it was.
+        """
+        return await self._bounded(work, writes=True, timeout_s=None)
+
     async def write(self, work: Work[T], *, timeout_s: float | None = None) -> T:
         """Run `work` and commit it; after a clash with other writers, again on what they wrote.
 

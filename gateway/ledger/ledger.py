@@ -5,6 +5,7 @@ from functools import partial
 from typing import Self
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
 from gateway.core.clock import Clock
 from gateway.core.marks import Mark
@@ -83,7 +84,12 @@ class Ledger:
         if not batch:
             return []
         now_ms = self._clock.now_ms()
-        return await self._database.write(partial(deduct.deduct, batch=batch, now_ms=now_ms))
+        try:
+            return await self._database.attempt(
+                partial(deduct.deduct_new, batch=batch, now_ms=now_ms)
+            )
+        except DBAPIError:
+            return await self._database.write(partial(deduct.deduct, batch=batch, now_ms=now_ms))
 
     async def begin_move(self, request: MoveRequest) -> MoveAnswer:
         """Number a change of a SKU; the store applies it next, then `finish_move`.

@@ -153,8 +153,6 @@ journal = Table(
     CheckConstraint("on_hand_after >= 0 AND safety_after >= 0", name="journal_floor"),
     CheckConstraint("(kind = 'sold') = (reservation_id IS NOT NULL)", name="journal_reservation"),
 )
-# SQLite reads its journal whole: to keep this index there costs a quarter of a deduction.
-Index("journal_by_sku", journal.c.sku, journal.c.id).ddl_if("postgresql")
 
 fences = Table(
     "fences",

@@ -1,7 +1,8 @@
 """What a final deduction costs: the ledger's own call, as the settler makes it, on each database.
 
-Beside it, in the same rounds: the plain driver writing the same rows, in the same batches, into
-tables without constraints; and one deduction a transaction. Everything is forced to disk.
+A flash sale consists of reservations of one line: they are judged, carts are shown. Beside each, in
+the same rounds: the plain driver writing such rows, in the same batches, into tables without
+constraints; and one deduction a transaction. Everything is forced to disk.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ from typing import Any, Protocol
 import uvloop
 
 from gateway.core.clock import SystemClock
+from gateway.core.config import SettlerConfig
 from gateway.core.errors import SetupError
 from gateway.ledger import Deduction, DeductionLine, Ledger, Move, MoveRequest
 from gateway.ledger.deduct import (
@@ -34,10 +37,9 @@ from tests.support.postgres import PostgresServer
 from tests.support.servers import ServerMissing
 
 SECTION = "ledger"
-BATCH = 500
+BATCH = SettlerConfig().batch_max
 SKUS = [f"phone-{number}" for number in range(40)]
 UNITS = 10**12
-CART_LINES = (1, 1, 2, 3)
 TARGETS = {"sqlite": 50_000.0, "postgresql": 20_000.0}
 OVER_ONES_MIN = 20.0
 DEADLINE_S = 60.0
@@ -46,8 +48,11 @@ TABLES = {
     "plain_lines": LINE_COLUMNS,
     "plain_journal": (*JOURNAL_COLUMNS, *dict(JOURNAL_SAME)),
 }
-CARTS, SINGLE = "deductions, carts of 1 to 3 lines", "deductions, one line"
-PLAIN, ONES = "plain driver, the rows of these carts", "deductions, a transaction each"
+LINES = {"one line": (1,), "carts of 1 to 3 lines": (1, 1, 2, 3)}
+"""How many lines a reservation may have, by what such reservations are called."""
+
+JUDGED = "one line"
+MANY, PLAIN, ONES = "deductions", "plain driver", "a transaction each"
 
 Batch = list[Deduction]
 
@@ -136,6 +141,19 @@ def rows_of(plan: Plan) -> Iterator[tuple[str, Sequence[tuple[Any, ...]]]]:
     return zip(TABLES, (plan.deductions, plan.lines, plan.journal), strict=True)
 
 
+def planned(batch: Batch) -> tuple[Plan, dict[str, int]]:
+    """What the ledger would write for a batch, decided beforehand, and the units of each SKU."""
+    shelves = {sku: Shelf(UNITS, 0) for sku in SKUS}
+    plan = decide(batch, {}, shelves, set(), now_ms=1)
+    plan.journal = [row + tuple(dict(JOURNAL_SAME).values()) for row in plan.journal]
+    return plan, {sku: shelf.taken for sku, shelf in shelves.items()}
+
+
+def named(lane: str, what: str) -> str:
+    """A lane of a kind of reservation."""
+    return f"{lane}, {what}"
+
+
 class Bench:
     """The lanes of one database: each measures one thing once, in deductions a second."""
 
@@ -157,14 +175,23 @@ class Bench:
         self._runner.close()
 
     def lanes(self) -> dict[str, Callable[[], float]]:
-        """What is measured, by name."""
-        many, ones = self._scale.deduction_batches, self._scale.one_row_commits
+        """What is measured, by name: three lanes for each kind of reservation."""
         return {
-            CARTS: lambda: self._measure(self._deduct, self._batches(many, BATCH, CART_LINES)),
-            SINGLE: lambda: self._measure(self._deduct, self._batches(many, BATCH, (1,))),
-            PLAIN: lambda: self._measure(self._write, self._planned(many)),
-            ONES: lambda: self._measure(self._deduct, self._batches(ones, 1, CART_LINES)),
+            named(lane, what): partial(measured, lines)
+            for what, lines in LINES.items()
+            for lane, measured in ((MANY, self._many), (PLAIN, self._plainly), (ONES, self._ones))
         }
+
+    def _many(self, lines: Sequence[int]) -> float:
+        batches = self._batches(self._scale.deduction_batches, BATCH, lines)
+        return self._measure(self._deduct, batches)
+
+    def _plainly(self, lines: Sequence[int]) -> float:
+        batches = self._batches(self._scale.deduction_batches, BATCH, lines)
+        return self._measure(self._write, [planned(batch) for batch in batches])
+
+    def _ones(self, lines: Sequence[int]) -> float:
+        return self._measure(self._deduct, self._batches(self._scale.one_row_commits, 1, lines))
 
     def _measure(
         self, work: Callable[[Any], Coroutine[Any, Any, int]], batches: list[Any]
@@ -188,16 +215,6 @@ class Bench:
 
     def _batches(self, count: int, size: int, lines: Sequence[int]) -> list[Batch]:
         return [[self._deduction(lines) for _ in range(size)] for _ in range(count)]
-
-    def _planned(self, count: int) -> list[tuple[Plan, dict[str, int]]]:
-        """What the ledger would write for such batches, decided beforehand."""
-        planned = []
-        for batch in self._batches(count, BATCH, CART_LINES):
-            shelves = {sku: Shelf(UNITS, 0) for sku in SKUS}
-            plan = decide(batch, {}, shelves, set(), now_ms=1)
-            plan.journal = [row + tuple(dict(JOURNAL_SAME).values()) for row in plan.journal]
-            planned.append((plan, {sku: shelf.taken for sku, shelf in shelves.items()}))
-        return planned
 
     def _deduction(self, lines: Sequence[int]) -> Deduction:
         self._number += 1
@@ -265,18 +282,16 @@ def measure(scale: Scale, seed: int, say: Callable[[str], None]) -> Section:
 
 def figures_of(on: str, rates: dict[str, list[float]]) -> list[Figure]:
     """Deductions a second; batches beside the plain driver, and beside one a transaction."""
-    plain, ones = rates[PLAIN], rates[ONES]
-    return [
-        *(
-            _figure(name, on, rates[name], PLAIN, over(rates[name], plain))
-            for name in (CARTS, SINGLE)
-        ),
-        _figure(PLAIN, on, plain),
-        _figure(ONES, on, ones),
-        _figure(
-            f"{CARTS}, beside one a transaction", on, rates[CARTS], ONES, over(rates[CARTS], ones)
-        ),
-    ]
+    figures = []
+    for what in LINES:
+        many, plain, ones = (named(lane, what) for lane in (MANY, PLAIN, ONES))
+        figures += [
+            _figure(many, on, rates[many], plain, over(rates[many], rates[plain])),
+            _figure(plain, on, rates[plain]),
+            _figure(ones, on, rates[ones]),
+            _figure(f"{many}, gained", on, rates[many], ones, over(rates[many], rates[ones])),
+        ]
+    return figures
 
 
 def _figure(
@@ -288,12 +303,13 @@ def _figure(
 
 
 def verdicts(figures: Sequence[Figure]) -> list[Verdict]:
-    """Carts, on each database; and what a batch gains."""
+    """One line, on each database; and what a batch gains."""
     found = []
     for figure in figures:
-        if figure.name == CARTS:
-            what = f"{CARTS}, batches of {BATCH}, {figure.on}"
+        if figure.name == named(MANY, JUDGED):
+            what = f"{figure.name}, batches of {BATCH}, {figure.on}"
             found.append(at_least(SECTION, what, "/s", TARGETS[figure.on], figure))
-        elif figure.limit == ONES:
-            found.append(ratio_at_least(SECTION, f"{CARTS}, {figure.on}", OVER_ONES_MIN, figure))
+        elif figure.limit == named(ONES, JUDGED):
+            what = f"{named(MANY, JUDGED)}, {figure.on}"
+            found.append(ratio_at_least(SECTION, what, OVER_ONES_MIN, figure))
     return found

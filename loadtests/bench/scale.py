@@ -20,7 +20,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that one HTTP measurement lasts, after `warm_s`."""
     warm_s: float
     deduction_batches: int
-    """Batches of 500 in one measurement of the ledger."""
+    """Full batches in one measurement of the ledger."""
     one_row_commits: int
     fresh_gateways: bool
     """A gateway of its own for each kind of call, so that none inherits another's holds."""
@@ -37,7 +37,7 @@ FULL = Scale(
     http_rounds=7,
     http_s=3.0,
     warm_s=0.5,
-    deduction_batches=20,
+    deduction_batches=10,
     one_row_commits=200,
     fresh_gateways=True,
 )

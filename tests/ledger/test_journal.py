@@ -26,7 +26,7 @@ async def test_rows_tell_before_after_who_and_why(kept_ledger: Ledger, backdoor:
     assert rows == [
         ["received", "10", "0", "10", "0", "0", "", "", ""],
         ["safety", "0", "10", "10", "0", "2", "", "", ""],
-        ["sold", "-3", "10", "7", "2", "1", "settler", "", "r1"],
+        ["sold", "-3", "10", "7", "2", "1", "settler", "late payment: 1 from safety_stock", "r1"],
         ["sold", "-1", "7", "6", "1", "1", "settler", "", "r2"],
         ["adjusted", "-2", "6", "4", "1", "1", "eve", "broken", ""],
     ]
