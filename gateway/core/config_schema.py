@@ -194,7 +194,7 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records_per_s: Annotated[
         int,
         Meta(ge=1_000, le=1_000_000, description="Most reservations it reads in a second."),
-    ] = 50_000
+    ] = 20_000
     recount_max: Annotated[
         int,
         Meta(

@@ -11,6 +11,11 @@ DEMANDED_MAX = 8
 """Audits that may wait; who asks for more gets the one that was asked for last."""
 
 
+REST_MIN = 2.0
+"""Pause after a comparison, as a multiple of what it took: a large shard is walked less often
+rather than at the expense of those who buy."""
+
+
 class AuditWorker:
     """One loop for both, so that they never get into each other's way."""
 
@@ -38,5 +43,8 @@ class AuditWorker:
             self._due_s = self._clock.monotonic() + self._config.interval_s
             await self._auditor.audit(await self._auditor.begin("interval", ACTOR))
         else:
+            began_s = self._clock.monotonic()
             await self._auditor.watch()
+            took_s = self._clock.monotonic() - began_s
+            return max(self._config.compare_s, REST_MIN * took_s)
         return self._config.compare_s
