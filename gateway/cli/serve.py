@@ -32,7 +32,7 @@ Try it (paste into another terminal):
   ID=$(echo "$HELD" | cut -d'"' -f4)
   RECEIPT=$(echo "$HELD" | sed 's/.*"receipt":"\\([^"]*\\)".*/\\1/')
   curl -s {url}/v1/reservations/$ID/confirm -H 'Content-Type: application/json' \\
-    -d "{{\\"payment_ref\\":\\"pay-$RANDOM\\",\\"receipt\\":\\"$RECEIPT\\"}}"; echo
+    -d "{{\\"payment_ref\\":\\"pay-$ID\\",\\"receipt\\":\\"$RECEIPT\\"}}"; echo
 
   {verify}
 """
