@@ -64,7 +64,7 @@ class Gateway:
         self._moves = Loop("moves", self._finish_moves, clock)
         self._letters = Loop("letters", self._drive_letters, clock)
         auditor = open_auditor(core, stack, tell=self.notifier.tell)
-        self._audit = AuditWorker(auditor, config.audit, clock)
+        self._audit = AuditWorker(auditor, config.audit, clock, self._is_unfit)
         self._faults: dict[str, str] = {"stores": "starting"}
         services = Services(
             config=config,
@@ -120,6 +120,10 @@ class Gateway:
 
     async def _is_rebuilding(self) -> bool:
         return await is_rebuilding(self.core)
+
+    async def _is_unfit(self) -> bool:
+        """Whether there is nothing that an audit could compare."""
+        return any(guard.fault for guard in self.core.guards) or await self._is_rebuilding()
 
     async def start(self) -> None:
         """Begin to work."""

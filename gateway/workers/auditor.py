@@ -1,6 +1,7 @@
 """Runs the audit: a comparison every moment, a full audit at its interval and on demand."""
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from gateway.core.clock import Clock
 from gateway.core.config import AuditConfig
@@ -17,10 +18,20 @@ rather than at the expense of those who buy."""
 
 
 class AuditWorker:
-    """One loop for both, so that they never get into each other's way."""
+    """One loop for both, so that they never get into each other's way.
 
-    def __init__(self, auditor: Auditor, config: AuditConfig, clock: Clock) -> None:
+    is_unfit: whether Redis lost data or is being rebuilt, which others tell of and mend.
+    """
+
+    def __init__(
+        self,
+        auditor: Auditor,
+        config: AuditConfig,
+        clock: Clock,
+        is_unfit: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._auditor = auditor
+        self._is_unfit = is_unfit
         self._config = config
         self._clock = clock
         self._due_s = clock.monotonic() + config.interval_s
@@ -37,6 +48,8 @@ class AuditWorker:
 
     async def step(self) -> float:
         """One comparison, or one full audit when it is time for one."""
+        if await self._is_unfit():
+            return self._config.compare_s
         if self._demanded:
             await self._auditor.audit(self._demanded.popleft())
         elif self._clock.monotonic() >= self._due_s:

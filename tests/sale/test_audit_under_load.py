@@ -150,7 +150,8 @@ async def test_every_drift_is_found_and_repaired_in_time_while_a_crowd_buys(
 
     auditor = auditor_of(real_sale)
     auditor._tell = tell
-    worker = AuditWorker(auditor, AuditConfig(compare_s=QUICK.compare_s), real_sale.core.clock)
+    config = AuditConfig(compare_s=QUICK.compare_s)
+    worker = AuditWorker(auditor, config, real_sale.core.clock, never)
     async with a_crowd(real_sale):
         real_sale.run(worker.loop)
         for name, plant in DRIFTS.items():
@@ -165,6 +166,10 @@ async def test_every_drift_is_found_and_repaired_in_time_while_a_crowd_buys(
     await real_sale.assert_sound()
     findings = [f for run in await runs(real_sale) for f in run.findings]
     assert sum(f.state == "repaired" for f in findings) >= len(DRIFTS)
+
+
+async def never() -> bool:
+    return False
 
 
 async def _told_within(
