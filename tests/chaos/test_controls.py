@@ -41,7 +41,8 @@ def make_site(
 
     def make(fault: str = "", **of_redis: Any) -> Deployment:
         redis, ledger = start_server(**of_redis), make_ledger("sqlite")
-        site = Deployment(tmp_path, redis, ledger, gateway=FaultyGateway, settler=False)
+        kept = {"audit.repair": False}  # what is broken must stay so until it was judged
+        site = Deployment(tmp_path, redis, ledger, gateway=FaultyGateway, settler=False, **kept)
         restart_with(site, fault, start=False)
         sites.append(site.__enter__())
         return site
