@@ -5,7 +5,7 @@ from msgspec import UNSET
 from gateway.api import decoders
 from gateway.api.endpoint import Call, Reply, json_reply
 from gateway.api.problems import BadRequest, FieldError
-from gateway.api.query import decode_query
+from gateway.api.query import decode_query, row_number
 from gateway.api.schemas_audits import (
     AuditListOut,
     AuditListQuery,
@@ -17,16 +17,13 @@ from gateway.api.schemas_audits import (
 from gateway.api.times import rfc3339
 from gateway.ledger import AuditFinding, AuditRun, RunCounts
 
-DIGITS_MAX = 18
-"""Of an audit's number: more do not fit the ledger's."""
-
 PATH = "/v1/admin/audits"
 
 
 async def list_audits(call: Call) -> Reply:
     """GET /v1/admin/audits"""
     query = decode_query(call.query(), AuditListQuery)
-    before = _number(query.cursor) if query.cursor else 0
+    before = row_number(query.cursor) if query.cursor else 0
     if before is None:
         raise BadRequest("invalid-request", [FieldError("", "cursor", parameter="cursor")])
     found = await call.services.audits.page(before=before, limit=query.limit)
@@ -38,7 +35,7 @@ async def list_audits(call: Call) -> Reply:
 
 async def show(call: Call) -> Reply:
     """GET /v1/admin/audits/{id}"""
-    number = _number(call.parameter("id"))
+    number = row_number(call.parameter("id"))
     run = None if number is None else await call.services.audits.get(number)
     if run is None:
         return call.problem("unknown-audit")
@@ -93,9 +90,3 @@ def _finding(finding: AuditFinding) -> FindingOut:
         after=finding.after or UNSET,
         fence=finding.fence or UNSET,
     )
-
-
-def _number(text: str) -> int | None:
-    """An audit's number; None for what is none."""
-    plain = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
-    return int(text) if plain else None

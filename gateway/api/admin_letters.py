@@ -5,21 +5,18 @@ from msgspec import UNSET
 from gateway.api import decoders
 from gateway.api.endpoint import Call, Reply, json_reply
 from gateway.api.problems import BadRequest, FieldError
-from gateway.api.query import decode_query
+from gateway.api.query import decode_query, row_number
 from gateway.api.schemas_letters import DeadLetterListOut, DeadLetterListQuery, DeadLetterOut
 from gateway.api.storefront import refusal
 from gateway.api.times import rfc3339
 from gateway.ledger import Letter
 from gateway.sale.dead_letters import Answer
 
-DIGITS_MAX = 18
-"""Of a letter's number: more do not fit the ledger's."""
-
 
 async def list_letters(call: Call) -> Reply:
     """GET /v1/admin/dead-letters"""
     query = decode_query(call.query(), DeadLetterListQuery)
-    after = _number(query.cursor) if query.cursor else 0
+    after = row_number(query.cursor) if query.cursor else 0
     if after is None:
         raise BadRequest("invalid-request", [FieldError("", "cursor", parameter="cursor")])
     states = () if query.state is UNSET else (query.state,)
@@ -32,7 +29,7 @@ async def list_letters(call: Call) -> Reply:
 
 async def show(call: Call) -> Reply:
     """GET /v1/admin/dead-letters/{id}"""
-    letter_id = _number(call.parameter("id"))
+    letter_id = row_number(call.parameter("id"))
     if letter_id is None:
         return call.problem("unknown-dead-letter")
     return _reply(call, await call.services.letters.get(letter_id))
@@ -41,7 +38,7 @@ async def show(call: Call) -> Reply:
 async def retry(call: Call) -> Reply:
     """POST /v1/admin/dead-letters/{id}/retry"""
     decoders.decode_empty(await call.body())
-    letter_id = _number(call.parameter("id"))
+    letter_id = row_number(call.parameter("id"))
     if letter_id is None:
         return call.problem("unknown-dead-letter")
     return _reply(call, await call.services.letters.retry(letter_id, call.caller.name))
@@ -50,7 +47,7 @@ async def retry(call: Call) -> Reply:
 async def dismiss(call: Call) -> Reply:
     """POST /v1/admin/dead-letters/{id}/dismiss"""
     wanted = await call.read(decoders.DISMISS)
-    letter_id = _number(call.parameter("id"))
+    letter_id = row_number(call.parameter("id"))
     if letter_id is None:
         return call.problem("unknown-dead-letter")
     letters = call.services.letters
@@ -82,9 +79,3 @@ def _reply(call: Call, answer: Answer) -> Reply:
     if isinstance(answer, Letter):
         return json_reply(200, letter_out(answer))
     return refusal(call, answer)
-
-
-def _number(text: str) -> int | None:
-    """A letter's number; None for what is none."""
-    plain = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
-    return int(text) if plain else None

@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 DIGITS_MAX: Final = 15
 
+ROW_DIGITS_MAX: Final = 18
+"""Of a row's number: more do not fit the ledger's."""
+
 # A query has parameters, not fields: rules whose words differ.
 _RULES: Final = {
     "type": "whole",  # all else in a query is text
@@ -73,3 +76,9 @@ def _info(kind: Hashable) -> inspect.StructType:
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType)
     return info
+
+
+def row_number(text: str) -> int | None:
+    """The number of a row of the ledger, as ids and cursors name it; None for what is none."""
+    plain = text.isascii() and text.isdigit() and len(text) <= ROW_DIGITS_MAX
+    return int(text) if plain else None
