@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Self
 
 from tests.support.ports import free_port
 from tests.support.processes import Child, as_user
-from tests.support.servers import ServerFailed, ServerMissing
+from tests.support.servers import ServerFailed, ServerMissing, wait_until_ready
 
 USER = "stockgate"
 PASSWORD = "pg-secret"
@@ -25,7 +24,6 @@ GUARDED = "guarded"
 """A database user whose password is asked for; everybody else is let in without."""
 
 _START_S = 30.0
-_POLL_S = 0.01
 _FOLDERS = ("/usr/lib/postgresql", "/usr/local/opt", "/opt/homebrew/opt")
 _UNDURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 _SETTINGS = {
@@ -177,20 +175,10 @@ class PostgresServer:
         log.unlink(missing_ok=True)
         self._child = Child(command, cwd=self.directory, log=log, user=self._user)
         try:
-            self._wait_until_ready(self._child)
+            wait_until_ready(self._child, "postgres", self._is_ready, _START_S)
         except ServerFailed:
             self._end()
             raise
-
-    def _wait_until_ready(self, child: Child) -> None:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            if child.exit_code is not None:
-                raise ServerFailed(f"postgres ended with {child.exit_code}:\n{child.output()}")
-            if self._is_ready(child):
-                return
-            time.sleep(_POLL_S)
-        raise ServerFailed(f"postgres not ready after {_START_S} s:\n{child.output()}")
 
     def _is_ready(self, child: Child) -> bool:
         """What the server says of itself, in the file that guards its data."""

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -32,6 +32,20 @@ class ServerMissing(Exception):
 
 class ServerFailed(Exception):
     """The server ended or did not answer while it was being started; carries its log."""
+
+
+def wait_until_ready(
+    child: Child, name: str, is_ready: Callable[[Child], bool], limit_s: float
+) -> None:
+    """Return once the server answers; ServerFailed when it ends, or takes longer than `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if child.exit_code is not None:
+            raise ServerFailed(f"{name} ended with {child.exit_code}:\n{child.output()}")
+        if is_ready(child):
+            return
+        time.sleep(_POLL_S)
+    raise ServerFailed(f"{name} not ready after {limit_s} s:\n{child.output()}")
 
 
 def find_program(kind: Kind) -> str:
@@ -171,20 +185,10 @@ class RedisServer:
         log.unlink(missing_ok=True)
         self._child = Child(command, cwd=self.directory, log=log)
         try:
-            self._wait_until_ready(self._child)
+            wait_until_ready(self._child, self.kind, self._answers, _START_S)
         except ServerFailed:
             self._end()
             raise
-
-    def _wait_until_ready(self, child: Child) -> None:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            if child.exit_code is not None:
-                raise ServerFailed(f"{self.kind} ended with {child.exit_code}:\n{child.output()}")
-            if self._answers(child):
-                return
-            time.sleep(_POLL_S)
-        raise ServerFailed(f"{self.kind} not ready after {_START_S} s:\n{child.output()}")
 
     def _answers(self, child: Child) -> bool:
         """Whether our own process, not another that took the port, is serving (data loaded)."""
